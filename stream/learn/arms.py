@@ -1,0 +1,71 @@
+"""All arms of a pipeline learning from one training log, with their progressive metrics.
+
+`Arms` is the whole state of the learner: models, metrics, position. Its `digest` is what the exactness tests
+compare. Invariant: it is a pure function of the training rows, however they were cut into blocks.
+"""
+
+import hashlib
+from typing import Any
+
+from stream.block import F64, Block, Training
+from stream.evaluate.prequential import Prequential, Window
+from stream.learn.learner import Learner, State
+from stream.learn.models import build
+from stream.learn.view import view_of
+from stream.spec import Spec
+
+
+class Arms:
+    """Every arm's model and metrics."""
+
+    def __init__(self, spec: Spec) -> None:
+        self.rows = 0
+        self.views = {name: view_of(spec, name) for name in spec.arms}
+        self.models: dict[str, Learner] = {n: build(spec, n, v.layout) for n, v in self.views.items()}
+        size, fading = spec.metrics.window_rows, spec.metrics.fading
+        self.metrics = {n: Prequential(spec.task, len(spec.classes), size, fading) for n in spec.arms}
+
+    def learn(self, rows: Training) -> list[tuple[str, Window]]:
+        """Score, then learn, each row in order, with every arm; returns the metric windows that were completed."""
+        done: list[tuple[str, Window]] = []
+        for name, model in self.models.items():
+            scores = model.score_learn(self.views[name].of(rows.block), rows.label)
+            windows = self.metrics[name].update(scores, rows.label, rows.label_time_ms)
+            done += [(name, w) for w in windows]
+        self.rows += len(rows)
+        return done
+
+    def score(self, arm: str, block: Block) -> F64:
+        """One arm's scores; nothing is learned."""
+        return self.models[arm].score(self.views[arm].of(block))
+
+    def finite(self) -> bool:
+        """Whether all models can be trusted to compute with."""
+        return all(model.finite() for model in self.models.values())
+
+    def states(self) -> dict[str, State]:
+        """A copy of all state, by arm."""
+        out = {}
+        for name, model in self.models.items():
+            own, metric = model.state(), self.metrics[name].state()
+            arrays: dict[str, Any] = {f"model.{k}": v for k, v in own.arrays.items()}
+            arrays |= {f"metric.{k}": v for k, v in metric.arrays.items()}
+            out[name] = State(arrays, {"model": own.meta, "metric": metric.meta, "rows": self.rows})
+        return out
+
+    def restore(self, states: dict[str, State]) -> None:
+        """Go on from `states()` of the same spec."""
+        for name, state in states.items():
+            self.models[name].restore(_part(state, "model"))
+            self.metrics[name].restore(_part(state, "metric"))
+            self.rows = state.meta["rows"]
+
+
+def _part(state: State, part: str) -> State:
+    arrays = {k.removeprefix(f"{part}."): v for k, v in state.arrays.items() if k.startswith(f"{part}.")}
+    return State(arrays, state.meta[part])
+
+
+def digest(states: dict[str, State]) -> str:
+    """One sha256 for the state of all arms."""
+    return hashlib.sha256("".join(f"{n}={states[n].digest()};" for n in sorted(states)).encode()).hexdigest()

@@ -1,0 +1,171 @@
+"""The best split that one observer can offer, and the class weights it would give to each branch."""
+
+import math
+
+from stream.jit import compiled
+from stream.learn.tree.layout import (
+    BINARY,
+    CHAIN,
+    CLASSES,
+    COUNT,
+    EQUAL,
+    HEAD,
+    HIGH,
+    LEFT,
+    LOW,
+    MEAN,
+    MULTIWAY,
+    NUMERIC,
+    ORDER,
+    RIGHT,
+    SIBLING,
+    SQUARES,
+    VALUES,
+    Ints,
+    Parts,
+    Rules,
+    State,
+)
+from stream.learn.tree.merit import append, merit
+
+ROOT_TWO = math.sqrt(2.0)
+DEVIATIONS = 2  # a row of Parts.weight that two branches leave free
+EXACT_VALUES = 256  # up to here "all other values" is summed as River sums it; beyond, total minus value
+
+
+@compiled
+def measure(state: State, rules: Rules, slot: int, attribute: int, parts: Parts) -> None:
+    """Each class's standard deviation into parts.weight[DEVIATIONS], by rank, for `part_at_threshold`."""
+    order = state.gauss_order[slot, attribute]
+    for rank in range(1, order[0] + 1):
+        gauss = state.gauss[slot, attribute, order[rank]]
+        variance = gauss[SQUARES] / (gauss[COUNT] - 1.0) if gauss[COUNT] > 1.0 else 0.0
+        parts.weight[DEVIATIONS, rank - 1] = variance**rules.half
+
+
+@compiled
+def part_at_threshold(state: State, slot: int, attribute: int, threshold: float, parts: Parts) -> None:
+    """Two branches, from each class's Gaussian cut at the threshold; `measure` comes first."""
+    parts.size[:2] = 0
+    order = state.gauss_order[slot, attribute]
+    for rank in range(1, order[0] + 1):
+        gauss = state.gauss[slot, attribute, order[rank]]
+        if threshold < gauss[LOW]:
+            append(parts, RIGHT, order[rank], gauss[COUNT])
+        elif threshold >= gauss[HIGH]:
+            append(parts, LEFT, order[rank], gauss[COUNT])
+        else:
+            deviation = parts.weight[DEVIATIONS, rank - 1]
+            below = 0.0
+            if deviation != 0.0:
+                below = 0.5 * (1.0 + math.erf((threshold - gauss[MEAN]) / deviation / ROOT_TWO))
+            below *= gauss[COUNT]
+            append(parts, LEFT, order[rank], below)
+            append(parts, RIGHT, order[rank], gauss[COUNT] - below)
+
+
+@compiled
+def best_threshold(
+    state: State, rules: Rules, slot: int, attribute: int, bits_before: float, parts: Parts
+) -> tuple[float, float]:
+    """(merit, threshold) of the best of `n_splits` evenly spaced cuts; merit -inf when none is valid."""
+    low = math.inf
+    high = -math.inf
+    order = state.gauss_order[slot, attribute]
+    for rank in range(1, order[0] + 1):
+        low = min(low, state.gauss[slot, attribute, order[rank], LOW])
+        high = max(high, state.gauss[slot, attribute, order[rank], HIGH])
+    best = -math.inf
+    chosen = 0.0
+    width = (high - low) / (rules.n_splits + 1.0)
+    measure(state, rules, slot, attribute, parts)
+    for cut in range(1, rules.n_splits + 1):
+        threshold = low + width * cut
+        if low < threshold < high:
+            part_at_threshold(state, slot, attribute, threshold, parts)
+            value = merit(rules, parts, BINARY, bits_before)
+            if value > best:
+                best, chosen = value, threshold
+    return best, chosen
+
+
+@compiled
+def sorted_entries(state: State, slot: int, nominal: int, entries: Ints) -> int:
+    """The observer's entries into `entries`, by ascending value (shell sort); how many there are."""
+    size = 0
+    entry = state.cat_int[slot, nominal, HEAD]
+    while entry != 0:
+        entries[size] = entry
+        size += 1
+        entry = state.entry_int[entry, SIBLING]
+    gap = size // 2
+    while gap > 0:
+        for at in range(gap, size):
+            entry = entries[at]
+            hole = at
+            while hole >= gap and state.entry_id[entries[hole - gap], 0] > state.entry_id[entry, 0]:
+                entries[hole] = entries[hole - gap]
+                hole -= gap
+            entries[hole] = entry
+        gap //= 2
+    return size
+
+
+@compiled
+def part_by_value(state: State, rules: Rules, size: int, parts: Parts) -> None:
+    """A branch for each of the first `size` entries, classes ascending."""
+    for branch in range(size):
+        parts.size[branch] = 0
+        for label in range(rules.classes):
+            weight = state.entry_weight[parts.entry[branch], label]
+            if weight > 0.0:
+                append(parts, branch, label, weight)
+
+
+@compiled
+def part_by_equality(state: State, rules: Rules, slot: int, nominal: int, entry: int, parts: Parts) -> None:
+    """Two branches: the entry's value, and all others."""
+    parts.size[:2] = 0
+    exact = state.cat_int[slot, nominal, VALUES] <= EXACT_VALUES
+    for rank in range(state.cat_int[slot, nominal, CLASSES]):
+        label = state.cat_int[slot, nominal, ORDER + rank]
+        weight = state.entry_weight[entry, label]
+        others = state.cat_total[slot, nominal, label] - weight
+        if exact:
+            others = 0.0
+            other = state.cat_int[slot, nominal, ORDER + rules.classes + label]
+            while other != 0:
+                if other != entry:
+                    others += state.entry_weight[other, label]
+                other = state.entry_int[other, CHAIN + label]
+        if weight > 0.0:
+            append(parts, LEFT, label, weight)
+        if others > 0.0:
+            append(parts, RIGHT, label, others)
+
+
+@compiled
+def best_values(
+    state: State, rules: Rules, slot: int, nominal: int, bits_before: float, parts: Parts
+) -> tuple[float, int]:
+    """(merit, entry) of the best split by category; entry 0 stands for one branch a value."""
+    size = sorted_entries(state, slot, nominal, parts.entry)
+    best = -math.inf
+    chosen = 0
+    if not rules.binary_split:
+        part_by_value(state, rules, size, parts)
+        best = merit(rules, parts, size, bits_before)
+    for rank in range(size):
+        part_by_equality(state, rules, slot, nominal, parts.entry[rank], parts)
+        value = merit(rules, parts, BINARY, bits_before)
+        if value > best:
+            best, chosen = value, parts.entry[rank]
+    return best, chosen
+
+
+@compiled
+def kind_of(rules: Rules, attribute: int, entry: int) -> int:
+    """What kind of node the split makes."""
+    if attribute < rules.numeric:
+        return NUMERIC
+    return EQUAL if entry != 0 else MULTIWAY

@@ -1,0 +1,118 @@
+"""The compiled trees behind the Learner seam. Tokens of texts are not seen by them."""
+
+from typing import Any
+
+import numpy as np
+from pydantic import BaseModel, ConfigDict, Field
+
+from stream.block import F64, Block, Layout
+from stream.learn.adaptive import AdaptiveTree
+from stream.learn.learner import State
+from stream.learn.regress import HoeffdingRegressor
+from stream.learn.tree import HoeffdingTree
+
+
+class _Growth(BaseModel):
+    """Hyper-parameters of every tree, with River's names and defaults, and the two hard bounds."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+    grace_period: int = Field(default=200, ge=1)
+    max_depth: int | None = Field(default=None, ge=1, le=1000)
+    delta: float = Field(default=1e-7, gt=0, lt=1)
+    tau: float = Field(default=0.05, ge=0, le=1)
+
+
+class TreeParams(_Growth):
+    """Hyper-parameters, with River's names and defaults."""
+
+    leaf_prediction: str = Field(default="nba", pattern="^(mc|nb|nba)$")
+    nb_threshold: int = Field(default=0, ge=0)
+
+
+class AdaptiveParams(TreeParams):
+    """Hyper-parameters, with River's names and defaults (`adwin_delta`: of its default drift detector).
+
+    `grow_alternates` false lets an alternate tree take over with its first split, as River's does.
+    """
+
+    bootstrap_sampling: bool = True
+    drift_window_threshold: int = Field(default=300, ge=0)
+    switch_significance: float = Field(default=0.05, gt=0, lt=1)
+    adwin_delta: float = Field(default=0.002, gt=0, lt=1)
+    grow_alternates: bool = True
+    seed: int = Field(default=0, ge=0, lt=2**63)
+
+
+class RegressorParams(_Growth):
+    """Hyper-parameters, with River's names and defaults.
+
+    `digits` is the rounding of River's default splitter (None: none); `leaf_lr` is for the leaves' linear models.
+    """
+
+    leaf_prediction: str = Field(default="adaptive", pattern="^(mean|model|adaptive)$")
+    model_selector_decay: float = Field(default=0.95, ge=0, lt=1)
+    min_samples_split: int = Field(default=5, ge=0)
+    binary_split: bool = False
+    digits: int | None = Field(default=1, ge=0, le=15)
+    leaf_lr: float = Field(default=0.01, gt=0, le=1)
+
+
+class _Arm:
+    """What the arms of all trees have in common: `_tree`, and how its state is kept."""
+
+    kind: str = "tree"
+    _tree: Any
+
+    def state(self) -> State:
+        """See Learner."""
+        return State(self._tree.arrays(), {"kind": self.kind, "version": 1, "tree": self._tree.meta()})
+
+    def restore(self, state: State) -> None:
+        """See Learner."""
+        self._tree = type(self._tree).restore(state.meta["tree"], state.arrays)
+
+    def finite(self) -> bool:
+        """See Learner."""
+        return all(bool(np.isfinite(a).all()) for a in self._tree.arrays().values() if a.dtype.kind == "f")
+
+
+class TreeArm(_Arm):
+    """A Hoeffding tree classifier; with AdaptiveParams, the adaptive one."""
+
+    def __init__(self, layout: Layout, classes: int, task: str, params: TreeParams) -> None:
+        self._task = task
+        made = HoeffdingTree
+        if isinstance(params, AdaptiveParams):
+            self.kind, made = "tree.adaptive", AdaptiveTree
+        given: dict[str, Any] = params.model_dump()
+        self._tree = made(len(layout.numeric), len(layout.categories), classes, **given)
+
+    def _scores(self, probabilities: F64) -> F64:
+        return np.ascontiguousarray(probabilities[:, 1]) if self._task == "binary" else probabilities
+
+    def score_learn(self, block: Block, label: F64) -> F64:
+        """See Learner."""
+        target = label.astype(np.int64)
+        return self._scores(self._tree.score_learn(block.numeric, block.categories, target))
+
+    def score(self, block: Block) -> F64:
+        """See Learner."""
+        return self._scores(self._tree.score(block.numeric, block.categories))
+
+
+class RegressorArm(_Arm):
+    """A Hoeffding tree regressor."""
+
+    kind = "tree.regressor"
+
+    def __init__(self, layout: Layout, params: RegressorParams) -> None:
+        given: dict[str, Any] = params.model_dump()
+        self._tree = HoeffdingRegressor(len(layout.numeric), len(layout.categories), **given)
+
+    def score_learn(self, block: Block, label: F64) -> F64:
+        """See Learner."""
+        return np.asarray(self._tree.score_learn(block.numeric, block.categories, label))
+
+    def score(self, block: Block) -> F64:
+        """See Learner."""
+        return np.asarray(self._tree.score(block.numeric, block.categories))
