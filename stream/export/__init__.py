@@ -1,0 +1,5 @@
+"""Our own models as ONNX files, for programs that know nothing of us, and for arms that stay as they were."""
+
+from stream.export.arm import Exported, export_arm
+
+__all__ = ["Exported", "export_arm"]
