@@ -1,0 +1,183 @@
+"""The Open Inference Protocol, version 2: every arm is a model, and the pipeline itself is one that assigns.
+
+So that whoever has a client of that protocol (Triton's, MLServer's, KServe's) needs none of ours. A call's rows are one
+batch of columns. The protocol has no errors by row: the first row that is refused refuses the call, and then nothing is
+logged. Invariant: a model's version is the generation that answered, and every answer has a prediction id that Feedback
+takes.
+"""
+
+import time
+from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from importlib.metadata import version
+from typing import Any
+
+from consumers._exposures import Exposures
+from consumers._grpc import in_pool
+from consumers._serve_metrics import Meter, count_rows
+from consumers._serve_status import answered
+from consumers._serve_tensors import add_output, columns_of, datatype_of
+from schemas import inference_pb2 as oip
+from schemas import inference_pb2_grpc as oip_grpc
+from stream.block import F64
+from stream.clock import Clock
+from stream.predict.answers import Answers, Batch
+from stream.predict.batch import Columnar
+from stream.predict.plane import Plane
+from stream.predict.refuse import InvalidRequest, UnknownArm
+from stream.spec_load import event_schema
+
+SERVICE = "inference.GRPCInferenceService"
+OPEN = ("ServerLive", "ServerReady", "ModelReady")
+"""Methods that say how the server is: they pass the gate, and have a thread of their own."""
+_PLATFORM = "headwater"
+_EXTENSIONS = ("model_repository",)
+
+
+def _described(name: str, datatype: str, *shape: int) -> oip.ModelMetadataResponse.TensorMetadata:
+    return oip.ModelMetadataResponse.TensorMetadata(name=name, datatype=datatype, shape=shape)
+
+
+class Inference(oip_grpc.GRPCInferenceServiceServicer):
+    """The handlers of inference.GRPCInferenceService."""
+
+    def __init__(
+        self,
+        plane: Plane,
+        columnar: Columnar,
+        exposures: Exposures,
+        clock: Clock,
+        leaving: Callable[[], bool],
+        side: ThreadPoolExecutor,
+        meter: Meter | None = None,
+    ) -> None:
+        self._plane, self._columnar, self._exposures, self._clock = plane, columnar, exposures, clock
+        self._leaving, self.meter = leaving, meter
+        spec = plane.spec
+        own = {spec.name: ""}  # a model's name → the arm to ask for
+        self._models = own | {f"{spec.name}.{arm}" if arm in own else arm: arm for arm in spec.arms}
+        types = {f.name: f.type.bare for f in event_schema(spec).fields}
+        self._inputs = [_described(f.name, datatype_of(types[f.name]), -1) for f in plane.events.fields]
+        self.ServerLive = in_pool(self._live, side)  # type: ignore[method-assign]
+        self.ServerReady = in_pool(self._ready, side)  # type: ignore[method-assign]
+        self.ModelReady = in_pool(self._model_ready, side)  # type: ignore[method-assign]
+
+    # -- how the server is -----------------------------------------------------------------------------
+
+    def _live(self, request: oip.ServerLiveRequest, context: Any) -> oip.ServerLiveResponse:
+        return oip.ServerLiveResponse(live=True)
+
+    def _is_ready(self) -> bool:
+        return self._plane.served is not None and not self._leaving()
+
+    def _ready(self, request: oip.ServerReadyRequest, context: Any) -> oip.ServerReadyResponse:
+        return oip.ServerReadyResponse(ready=self._is_ready())
+
+    def _model_ready(self, request: oip.ModelReadyRequest, context: Any) -> oip.ModelReadyResponse:
+        known = request.name in self._models and request.version in ("", *self._versions())
+        return oip.ModelReadyResponse(ready=known and self._is_ready())
+
+    # -- what it has -----------------------------------------------------------------------------------
+
+    @answered
+    def ServerMetadata(self, request: oip.ServerMetadataRequest, context: Any) -> oip.ServerMetadataResponse:
+        """See the .proto."""
+        return oip.ServerMetadataResponse(name=_PLATFORM, version=version("headwater"), extensions=_EXTENSIONS)
+
+    @answered
+    def RepositoryIndex(self, request: oip.RepositoryIndexRequest, context: Any) -> oip.RepositoryIndexResponse:
+        """See the .proto."""
+        ready = self._is_ready()
+        out = oip.RepositoryIndexResponse()
+        for name in self._models if ready or not request.ready else ():
+            reason = "" if ready else "no model is loaded yet"
+            state = "READY" if ready else "UNAVAILABLE"
+            out.models.add(name=name, version="".join(self._versions()), state=state, reason=reason)
+        return out
+
+    @answered
+    def ModelMetadata(self, request: oip.ModelMetadataRequest, context: Any) -> oip.ModelMetadataResponse:
+        """See the .proto."""
+        arm, classes = self._arm(request.name, request.version), len(self._plane.spec.classes)
+        outputs = [_described("score", "FP64", -1)]
+        if classes:
+            outputs += [_described("scores", "FP64", -1, classes), _described("label", "BYTES", -1)]
+        outputs.append(_described("prediction_id", "BYTES", -1))
+        if not arm:
+            outputs += [_described("arm", "BYTES", -1), _described("propensity", "FP64", -1)]
+        return oip.ModelMetadataResponse(
+            name=request.name, versions=self._versions(), platform=_PLATFORM, inputs=self._inputs, outputs=outputs
+        )
+
+    def _versions(self) -> list[str]:
+        served = self._plane.served
+        return [] if served is None else [str(served.generation)]
+
+    def _arm(self, model: str, version_: str) -> str:
+        """The arm to ask for, '' for the pipeline. Raises UnknownArm."""
+        if model not in self._models:
+            detail = f"model: found {model[:80]!r}; the models are {', '.join(self._models)}"
+            raise UnknownArm("arm.unknown", detail)
+        if version_ and version_ not in self._versions():
+            there = ", ".join(self._versions()) or "none yet"
+            detail = f"model version: found {version_[:80]!r}; the version there is: {there}"
+            raise UnknownArm("arm.unknown", detail)
+        return self._models[model]
+
+    # -- answers ---------------------------------------------------------------------------------------
+
+    @answered
+    def ModelInfer(self, request: oip.ModelInferRequest, context: Any) -> oip.ModelInferResponse:
+        """See the .proto."""
+        begun_ns, now_ms = time.perf_counter_ns(), self._clock.wall_ms()
+        arm = self._arm(request.model_name, request.model_version)
+        rows, columns = columns_of(request, bool(_parameter(request, "nan_is_missing", "bool_param")))
+        limit_ms = _parameter(request, "max_staleness_ms", "int64_param")
+        answers = self._columnar.answer(Batch(rows, columns, arm=arm, max_staleness_ms=limit_ms), now_ms)
+        _all_or_nothing(answers)
+        raw = bool(request.raw_input_contents)
+        message = oip.ModelInferResponse(
+            model_name=request.model_name, model_version=str(answers.model.generation), id=request.id
+        )
+        message.parameters["staleness_ms"].int64_param = answers.staleness_ms
+        outputs = self._outputs(answers)
+        for name in [o.name for o in request.outputs] or outputs:
+            if name not in outputs:
+                detail = f"output: found {name[:80]!r}; the outputs are {', '.join(outputs)}"
+                raise InvalidRequest("request.wrong", detail)
+            add_output(message, name, outputs[name], raw)
+        if self.meter is not None:
+            count_rows(self.meter, "ModelInfer", answers)
+        self._exposures.put_all(answers, now_ms, (time.perf_counter_ns() - begun_ns) // 1000)
+        return message
+
+    def _outputs(self, answers: Answers) -> dict[str, F64 | Sequence[str]]:
+        """By name, as ModelMetadata lists them."""
+        classes = self._plane.spec.classes
+        out: dict[str, F64 | Sequence[str]] = {"score": answers.score}
+        if classes:
+            likeliest = answers.scores.argmax(axis=1).tolist() if len(answers) else []
+            out |= {"scores": answers.scores, "label": [classes[i] for i in likeliest]}
+        out["prediction_id"] = answers.prediction_ids()
+        if not answers.asked:
+            out |= {"arm": [answers.arms[a] for a in answers.arm.tolist()], "propensity": answers.propensity}
+        return out
+
+
+def _parameter(request: oip.ModelInferRequest, name: str, kind: str) -> Any:
+    """A parameter's value, None where it is absent. Raises InvalidRequest for another type."""
+    if name not in request.parameters:
+        return None
+    found = request.parameters[name].WhichOneof("parameter_choice")
+    if found != kind:
+        raise InvalidRequest("request.wrong", f"parameter {name}: found {found}; {kind} is wanted")
+    return getattr(request.parameters[name], kind)
+
+
+def _all_or_nothing(answers: Answers) -> None:
+    """Raise what the first refused row was refused for."""
+    if answers.refused:
+        row = min(answers.refused)
+        first, more = answers.refused[row], len(answers.refused) - 1
+        others = f" ({more} more of {len(answers)} rows are refused)" if more else ""
+        raise type(first)(first.reason, f"row {row}: {first}{others}")

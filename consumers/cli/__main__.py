@@ -1,0 +1,5 @@
+"""`python -m consumers.cli` is `headwater`."""
+
+from consumers.cli import main
+
+main()
