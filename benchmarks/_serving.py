@@ -1,0 +1,121 @@
+"""The two servers that `serving` compares, each in a process of its own, and what is asked of them.
+
+    python -m benchmarks._serving {ours,echo} FLIGHTS
+
+prints its port and serves until standard input ends. `ours` is the whole prediction server with a linear model of the
+flights, but for Kafka: a producer in memory takes the exposures. `echo` is bare grpcio with as many threads, which
+gives the very same answer to every request.
+"""
+
+import sys
+from concurrent.futures import ThreadPoolExecutor
+from typing import Any
+
+import grpc
+import numpy as np
+import yaml
+
+from benchmarks._rows import EXAMPLE, Rows, flights
+from consumers._grpc import ServerOptions
+from consumers.client import Event, _request
+from consumers.predict import PredictServer
+from consumers.settings import Settings
+from schemas import headwater_pb2 as pb
+from schemas import headwater_pb2_grpc as pb_grpc
+from stream.block import Training
+from stream.clock import SystemClock
+from stream.learn.arms import Arms
+from stream.predict.served import Served
+from stream.spec import Spec
+from stream.spec_load import parse_spec
+
+ARM = {"linear": {"model": "linear.logistic", "params": {"lr": 0.02}}}
+
+
+class _Taken:
+    """A producer's future of what is taken at once."""
+
+    value = type("Metadata", (), {"offset": 0})()
+    exception = None
+
+    def succeeded(self) -> bool:
+        return True
+
+
+class Producer:
+    """Takes everything, keeps nothing."""
+
+    def __init__(self, _: Settings) -> None:
+        pass
+
+    def send(self, *_: Any, **__: Any) -> _Taken:
+        return _Taken()
+
+    def flush(self, _: float) -> None:
+        pass
+
+    def close(self, **_: Any) -> None:
+        pass
+
+
+def pipeline() -> Spec:
+    """The flights with one linear arm."""
+    raw = yaml.safe_load(EXAMPLE.read_text()) | {"arms": ARM}
+    return parse_spec(raw, EXAMPLE.parent)
+
+
+def learned(spec: Spec, rows: Rows) -> Served:
+    """A model that learned these flights."""
+    arms, zeros = Arms(spec), np.zeros(len(rows), np.int64)
+    arms.learn(Training(rows.block, rows.label, zeros, zeros, zeros))
+    return Served(arms, 1, "0" * 64, "0" * 64, len(rows), len(rows), len(rows) - 1, 0, 0, SystemClock().wall_ms())
+
+
+def fields_of(event: dict[str, Any]) -> dict[str, Any]:
+    """A flight as a caller gives it: without what the answer needs not."""
+    return {k: v for k, v in event.items() if v is not None}
+
+
+def request_of(rows: Rows) -> pb.PredictRequest:
+    """The one request that all ask."""
+    return _request(Event(fields_of(rows.events[0])))
+
+
+def make_server(spec: Spec, rows: Rows, settings: Settings | None = None) -> PredictServer:
+    """The whole server, ready to listen."""
+    server = PredictServer(spec, settings or Settings(), ServerOptions(held_max=512, reflection=False), None, Producer)
+    server.plane.swap(learned(spec, rows))
+    server.exposures.start()
+    return server
+
+
+def _echo(answer: pb.PredictResponse) -> Any:
+    class Echo(pb_grpc.PredictionsServicer):
+        def Predict(self, request: pb.PredictRequest, context: Any) -> pb.PredictResponse:
+            return answer
+
+    server = grpc.server(ThreadPoolExecutor(ServerOptions().workers))
+    pb_grpc.add_PredictionsServicer_to_server(Echo(), server)
+    return server
+
+
+def main() -> int:
+    """See the module."""
+    kind, spec, rows = sys.argv[1], pipeline(), flights(int(sys.argv[2]))
+    ours = make_server(spec, rows)
+    port = ours.listen("127.0.0.1:0")
+    if kind == "echo":
+        with grpc.insecure_channel(f"127.0.0.1:{port}") as channel:
+            stub: Any = pb_grpc.PredictionsStub(channel)
+            answer = stub.Predict(request_of(rows), timeout=60)
+        ours.close()
+        server = _echo(answer)
+        port = server.add_insecure_port("127.0.0.1:0")
+        server.start()
+    print(port, flush=True)
+    sys.stdin.read()
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,225 @@
+"""The prediction server: calls a second against a bare echo server, latency at a fixed rate, rows a second of a batch.
+
+    python -m benchmarks.serving [--short] [--json] [--ghz PATH]
+
+Echo and ours get the same request and give the same answer, in processes of their own, alternately in one run; the
+ratio of a round is what the server itself costs. The load is made by ghz, a Go program, where there is one, else by
+grpcio, which takes about as much of the processor as the server. A batch is 4,096 flights as columns for a linear arm:
+from the message's bytes to the answer's bytes, processor time of one thread, and over the wire. The short form,
+at most 60 s, makes fewer calls.
+"""
+
+import argparse
+import contextlib
+import json
+import shutil
+import statistics
+import subprocess
+import sys
+import tempfile
+import threading
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import grpc
+import numpy as np
+from google.protobuf import descriptor_pb2
+
+from benchmarks._report import Row, report
+from benchmarks._rows import Rows, flights
+from benchmarks._serving import fields_of, make_server, pipeline, request_of
+from consumers._client_columns import request_of as columns_request
+from consumers.client import PredictionClient
+from schemas import headwater_pb2 as pb
+from schemas import headwater_pb2_grpc as pb_grpc
+from stream.predict import wire
+from stream.predict.batch import Columnar
+
+ROOT = Path(__file__).resolve().parents[1]
+FLIGHTS, BATCH = 20_000, 4096
+RATE = 300  # calls a second, at which latency is told
+Load = Callable[[int, int, int, int], dict[str, float]]
+"""(port, calls, in flight, calls a second or 0) → calls a second; p50 and p99 in ms."""
+
+
+@contextlib.contextmanager
+def served(kind: str) -> Iterator[int]:
+    """One of the servers; its port."""
+    command = [sys.executable, "-m", "benchmarks._serving", kind, str(FLIGHTS)]
+    child = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, cwd=ROOT)
+    assert child.stdin is not None
+    assert child.stdout is not None
+    try:
+        port = 0
+        while not port:
+            line = child.stdout.readline()
+            if not line:
+                raise RuntimeError(f"server {kind} ended with {child.wait()}")
+            port = int(line) if line.strip().isdigit() else 0
+        threading.Thread(target=child.stdout.read, daemon=True).start()
+        yield port
+    finally:
+        child.stdin.close()
+        child.wait(30)
+
+
+def protoset() -> bytes:
+    """Our messages as ghz takes them; its own parser knows no `optional`."""
+    proto = descriptor_pb2.FileDescriptorProto()
+    pb.DESCRIPTOR.CopyToProto(proto)
+    return bytes(descriptor_pb2.FileDescriptorSet(file=[proto]).SerializeToString())
+
+
+def by_ghz(ghz: str, body: Path, schema: Path) -> Load:
+    """The native generator."""
+
+    def load(port: int, calls: int, flying: int, rate: int) -> dict[str, float]:
+        command = [
+            ghz, "--insecure", "--protoset", str(schema),
+            "--call", "headwater.v1.Predictions.Predict", "--binary-file", str(body), "-n", str(calls),
+            "-c", str(flying), "--rps", str(rate), "-O", "json", f"127.0.0.1:{port}",
+        ]  # fmt: skip
+        done = subprocess.run(command, capture_output=True, text=True, cwd=ROOT, check=False)
+        if done.returncode:
+            raise RuntimeError(f"ghz ended with {done.returncode}: {done.stderr.strip()[-500:]}")
+        found = json.loads(done.stdout)
+        failed = {k: v for k, v in found["statusCodeDistribution"].items() if k != "OK"}
+        if failed:
+            raise RuntimeError(f"calls failed: {failed}")
+        shares = {int(s["percentage"]): s["latency"] / 1e6 for s in found["latencyDistribution"]}
+        return {"rate": found["rps"], "p50": shares[50], "p99": shares[99]}
+
+    return load
+
+
+def by_grpcio(request: pb.PredictRequest) -> Load:
+    """The generator for where there is no native one."""
+
+    def load(port: int, calls: int, flying: int, rate: int) -> dict[str, float]:
+        room, took_ms = threading.Semaphore(flying), []
+        with grpc.insecure_channel(f"127.0.0.1:{port}") as channel:
+            stub: Any = pb_grpc.PredictionsStub(channel)
+            stub.Predict(request, timeout=30)
+            begun_s = time.perf_counter()
+            pending = []
+            for number in range(calls):
+                if rate:
+                    time.sleep(max(0.0, begun_s + number / rate - time.perf_counter()))
+                room.acquire()
+                asked_s = time.perf_counter()
+                call = stub.Predict.future(request, timeout=60)
+
+                def done(_: Any, asked_s: float = asked_s) -> None:
+                    took_ms.append((time.perf_counter() - asked_s) * 1e3)
+                    room.release()
+
+                call.add_done_callback(done)
+                pending.append(call)
+            for call in pending:
+                call.result()
+            spent_s = time.perf_counter() - begun_s
+        return {"rate": calls / spent_s, "p50": float(np.median(took_ms)), "p99": float(np.quantile(took_ms, 0.99))}
+
+    return load
+
+
+def calls(load: Load, short: bool) -> list[Row]:
+    """Calls a second of both, alternately, and latency of ours at a fixed rate."""
+    rounds, count, out = (2, 300, []) if short else (5, 4000, [])
+    with served("ours") as ours, served("echo") as echo:
+        for flying in (1, 32, 128):
+            rates: dict[str, list[float]] = {"ours": [], "echo": []}
+            for port in (ours, echo):
+                load(port, 200, flying, 0)
+            for number in range(rounds):
+                for name, port in (("ours", ours), ("echo", echo))[:: 1 if number % 2 else -1]:
+                    rates[name].append(load(port, count, flying, 0)["rate"])
+                print(
+                    f"{flying} in flight, round {number + 1}: {rates['ours'][-1]:.0f} {rates['echo'][-1]:.0f}",
+                    file=sys.stderr,
+                )
+            out += [Row(f"{name}, {flying} in flight", statistics.median(r), "calls/s") for name, r in rates.items()]
+            ratios = [a / b for a, b in zip(rates["ours"], rates["echo"], strict=True)]
+            out.append(Row(f"ours / bare echo, {flying} in flight", statistics.median(ratios), "×", goal=0.85))
+        for name, port in (("ours", ours), ("bare echo", echo)):
+            found = [load(port, 150 if short else 1500, 32, RATE) for _ in range(1 if short else 5)]
+            for share in ("p50", "p99"):
+                took = statistics.median(f[share] for f in found)
+                out.append(Row(f"{name}, {share} at {RATE} calls/s", took, "ms"))
+    return out
+
+
+def columns_of(rows: Rows, count: int, **more: Any) -> pb.PredictBatchRequest:
+    """The first flights, as columns."""
+    events = [fields_of(e) for e in rows.events[:count]]
+    fields = {name: [e.get(name) for e in events] for name in dict.fromkeys(n for e in events for n in e)}
+    given: dict[str, Any] = {"event_ids": (), "units": (), "arm": None, "max_staleness_ms": None, "unlogged": True}
+    return columns_request(fields, **{**given, **more})
+
+
+def batches(rows: Rows, short: bool) -> list[Row]:
+    """Rows a second of batches."""
+    spec = pipeline()
+    server = make_server(spec, rows)
+    columnar, out, times = Columnar(server.plane), [], 3 if short else 15
+    now_ms = int(time.time() * 1000)
+
+    def answer(body: bytes) -> bytes:
+        message = pb.PredictBatchRequest.FromString(body)
+        found = columnar.answer(wire.batch_of(message.columns), now_ms)
+        assert not found.refused
+        return wire.answers_message(found, (), wire.model_message(found.model), lambda _: 0).SerializeToString()
+
+    for what, arm in (("arm asked for", "linear"), ("arm assigned", None)):
+        body = columns_of(rows, BATCH, arm=arm).SerializeToString()
+        answer(body)
+        spent = []
+        for _ in range(times):
+            begun_s = time.process_time()
+            answer(body)
+            spent.append(time.process_time() - begun_s)
+        goal = 200_000 if arm else None
+        out.append(
+            Row(f"columns, {what}: bytes in to bytes out, one core", BATCH / statistics.median(spent), "rows/s", goal)
+        )
+    port = server.listen("127.0.0.1:0")
+    with PredictionClient(f"127.0.0.1:{port}", 60) as client:
+        asked = [
+            ("columns, over the wire, unlogged", columns_of(rows, BATCH)),
+            ("columns, over the wire, logged", columns_of(rows, BATCH, unlogged=False)),
+            ("rows, over the wire", pb.PredictBatchRequest(requests=[request_of(rows)] * BATCH)),
+        ]
+        for what, message in asked:
+            spent = []
+            for _ in range(times):
+                begun_s = time.perf_counter()
+                client._stub.PredictBatch(message, timeout=60)
+                spent.append(time.perf_counter() - begun_s)
+            out.append(Row(what, BATCH / statistics.median(spent), "rows/s"))
+    server.close()
+    return out
+
+
+def main() -> int:
+    """See the module."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--short", action="store_true", help="fewer calls")
+    parser.add_argument("--json", action="store_true", help="print JSON")
+    parser.add_argument("--ghz", default=shutil.which("ghz"), help="the native generator; default: the one on PATH")
+    given = parser.parse_args()
+    rows = flights(FLIGHTS)
+    request = request_of(rows)
+    with tempfile.TemporaryDirectory() as folder:
+        body, schema = Path(folder, "body"), Path(folder, "schema")
+        body.write_bytes(request.SerializeToString())
+        schema.write_bytes(protoset())
+        load = by_ghz(given.ghz, body, schema) if given.ghz else by_grpcio(request)
+        found = batches(rows, given.short) + calls(load, given.short)
+    generator = "ghz" if given.ghz else "grpcio"
+    return report(f"flights, one linear arm; load by {generator}", found, given.json)
+
+
+if __name__ == "__main__":
+    sys.exit(main())
