@@ -1,0 +1,37 @@
+"""Brokers for the tests marked `broker`: one shared by the session, or an own one that a test may kill."""
+
+import signal
+import uuid
+import warnings
+from collections.abc import Iterator
+
+import pytest
+
+with warnings.catch_warnings():  # kafka-python reads its schemas in a deprecated way when it is imported
+    warnings.simplefilter("ignore", DeprecationWarning)
+    import kafka  # noqa: F401
+
+from infra.kafka import LocalBroker, find_broker
+
+# A shell that starts the tests in the background has them ignore Ctrl-C, and so whatever they start.
+signal.signal(signal.SIGINT, signal.default_int_handler)
+
+
+@pytest.fixture(scope="session")
+def kafka_address() -> Iterator[str]:
+    """The broker of HEADWATER_KAFKA, else of Docker, else a native one. Never kill it: it is shared."""
+    with find_broker() as address:
+        yield address
+
+
+@pytest.fixture
+def fresh_broker() -> Iterator[LocalBroker]:
+    """An own native broker, tuned to come back quickly, for tests that kill or pause it."""
+    with LocalBroker().start(fault_tuning=True) as broker:
+        yield broker
+
+
+@pytest.fixture
+def prefix() -> str:
+    """Begins the names of this test's topics and groups, so that tests can share a broker."""
+    return f"t{uuid.uuid4().hex[:10]}-"

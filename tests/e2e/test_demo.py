@@ -1,0 +1,76 @@
+"""The main job, as a person starts it, on a real broker."""
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).resolve().parents[2]
+
+
+@pytest.fixture(scope="module")
+def run(kafka_address: str, tmp_path_factory: pytest.TempPathFactory) -> tuple[dict, Path, str]:
+    """One run of examples/demo.sh with 3,000 flights."""
+    report = tmp_path_factory.mktemp("demo") / "report.html"
+    done = subprocess.run(
+        [ROOT / "examples" / "demo.sh", "--flights", "3000", "--rate", "600", "--report", report, "--json"],
+        env={**os.environ, "HEADWATER_KAFKA": kafka_address, "HEADWATER_VENV": sys.prefix},
+        capture_output=True,
+        text=True,
+        timeout=240,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr[-3000:]
+    return json.loads(done.stdout), report, done.stderr
+
+
+pytestmark = [pytest.mark.broker, pytest.mark.slow]
+
+
+def test_every_event_and_label_is_accounted_for(run: tuple[dict, Path, str]) -> None:
+    result = run[0]
+    assert all(a == b for a, b in result["sums"].values()), result["sums"]
+    counts, bad = result["status"]["counts"], result["made_bad"]
+    assert counts["events_in"] == result["published_events"]
+    assert counts["labels_in"] == result["published_labels"]
+    assert counts["duplicate_events"] == bad.get("event twice", 0)
+    refused = {"avro.undecodable": "undecodable", "avro.trailing": "trailing", "value.not_finite": "nan",
+               "value.too_large_number": "huge", "value.missing": "missing"}  # fmt: skip
+    for code, kind in refused.items():
+        assert counts["rejected"].get(code, 0) == bad.get(f"event {kind}", 0)
+
+
+def test_both_arms_learned_every_matched_label_and_served_about_half_each(run: tuple[dict, Path, str]) -> None:
+    result = run[0]
+    assert result["steps"]["learn"]["rows"] == result["status"]["counts"]["matched"] > 2000
+    assert set(result["prequential"]) == {"logistic", "tree"}
+    assert result["prequential"]["logistic"]["auc"] > 0.6
+    served = result["answers"]
+    assert result["failed_answers"] == 0
+    assert min(served.values()) / sum(served.values()) > 0.3
+    for arm in served:
+        assert 0 < result["served"][arm]["outcomes"] <= result["served"][arm]["exposures"]
+
+
+def test_freshness_covers_every_label_and_is_a_plausible_time(run: tuple[dict, Path, str]) -> None:
+    fresh = run[0]["freshness"]
+    assert fresh["labels"] == run[0]["published_labels"]
+    assert 0 < fresh["p50_ms"] <= fresh["p99_ms"]
+
+
+def test_the_report_is_one_file_that_loads_nothing_from_elsewhere(run: tuple[dict, Path, str]) -> None:
+    page = run[1].read_text()
+    assert "Will a flight from New York be late?" in page
+    assert 'src="http' not in page
+    assert "<link" not in page.lower()
+    for plot in ("pre_auc", "pre_log_loss", "pre_accuracy", "freshness"):
+        assert f'id="{plot}"' in page
+
+
+def test_nothing_that_the_demo_started_is_left(run: tuple[dict, Path, str]) -> None:
+    name = run[0]["pipeline"]
+    found = subprocess.run(["ps", "-eo", "args"], capture_output=True, text=True, check=True).stdout
+    assert not [line for line in found.splitlines() if f"{name}/flights.yaml" in line]

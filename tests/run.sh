@@ -1,0 +1,10 @@
+#!/usr/bin/env bash
+# Style, types and all tests on a fresh machine: tests/run.sh [pytest's arguments].
+set -euo pipefail
+cd "$(dirname "$0")/.."
+extra=dev
+. infra/venv.sh
+ruff check .
+ruff format --check .
+mypy
+exec pytest "$@"
