@@ -139,6 +139,7 @@ TOPICS: Mapping[str, Mapping[str, str]] = {
     "predictions": {},
     "metrics": {"cleanup.policy": "compact"},
     "models": {"cleanup.policy": "compact"},
+    "experiment": {"retention.ms": "-1"},
     "dead": {},
     "logs": {},
 }

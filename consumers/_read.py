@@ -15,7 +15,10 @@ from stream.clean.record import clean_schema
 from stream.spec import Spec
 from stream.spec_load import event_schema
 
-_CODECS = {"labels": "label", "predictions": "prediction", "metrics": "metric", "models": "model", "dead": "dead"}
+_CODECS = {
+    "labels": "label", "predictions": "prediction", "metrics": "metric", "models": "model", "experiment": "control",
+    "dead": "dead",
+}  # fmt: skip
 
 
 def read_topic(

@@ -2,29 +2,32 @@
 
 `codec(name)` reads and writes the records of one topic in Avro single-object encoding (magic C3 01, the
 CRC-64-AVRO fingerprint of the schema, the payload), so a reader needs no registry to know what it holds.
-Invariant: decode(encode(record)) == record, and bytes of another schema are refused, never guessed at.
+A schema that grew leaves its former forms in `older/<name>-<n>.avsc`: records of them are read still, what they lack
+by its default. Invariant: decode(encode(record)) == record, and bytes of another schema are refused, never guessed at.
 """
 
 import functools
 import io
 import json
+from collections.abc import Sequence
 from importlib import resources
 from typing import Any
 
 import fastavro
 from fastavro.schema import fingerprint, to_parsing_canonical_form
 
-TOPIC_SCHEMAS = ("label", "features", "training", "prediction", "metric", "model", "dead")
+TOPIC_SCHEMAS = ("label", "features", "training", "prediction", "metric", "model", "dead", "control")
 MAGIC = b"\xc3\x01"
 
 
 class Codec:
     """Encodes and decodes the records of one schema; stateless after construction, safe to share."""
 
-    def __init__(self, schema: dict[str, Any]) -> None:
+    def __init__(self, schema: dict[str, Any], older: Sequence[dict[str, Any]] = ()) -> None:
         self.name = str(schema["name"])
         self.schema = fastavro.parse_schema(schema)
-        self.prefix = MAGIC + bytes.fromhex(fingerprint(to_parsing_canonical_form(schema), "CRC-64-AVRO"))
+        self.prefix = _prefix(schema)
+        self.older = {_prefix(s): fastavro.parse_schema(s) for s in older}
 
     def encode(self, record: dict[str, Any]) -> bytes:
         """One framed record. Raises ValueError when it does not fit the schema."""
@@ -35,12 +38,15 @@ class Codec:
 
     def decode(self, value: bytes) -> dict[str, Any]:
         """The record in `value`. Raises ValueError for other schemas, damaged or trailing bytes."""
+        writer, reader = self.schema, None
         if value[:10] != self.prefix:
+            writer, reader = self.older.get(value[:10]), self.schema
+        if writer is None:
             raise ValueError(f"not a {self.name} record: starts with {value[:10].hex()}, not {self.prefix.hex()}")
         source = io.BytesIO(value)
         source.seek(10)
         try:
-            record = fastavro.schemaless_reader(source, self.schema, None)
+            record = fastavro.schemaless_reader(source, writer, reader)
         except (EOFError, IndexError, UnicodeDecodeError, OverflowError, MemoryError) as e:
             raise ValueError(f"damaged {self.name} record: {type(e).__name__} {e}") from e
         if source.tell() != len(value):
@@ -48,7 +54,16 @@ class Codec:
         return record  # type: ignore[return-value]
 
 
+def _prefix(schema: dict[str, Any]) -> bytes:
+    return MAGIC + bytes.fromhex(fingerprint(to_parsing_canonical_form(schema), "CRC-64-AVRO"))
+
+
 @functools.cache
 def codec(name: str) -> Codec:
     """The codec of one of our own topics; `name` is one of TOPIC_SCHEMAS."""
-    return Codec(json.loads((resources.files(__name__) / f"{name}.avsc").read_text()))
+    folder = resources.files(__name__)
+    older = sorted(p.name for p in (folder / "older").iterdir() if p.name.rpartition("-")[0] == name)
+    return Codec(
+        json.loads((folder / f"{name}.avsc").read_text()),
+        [json.loads((folder / "older" / file).read_text()) for file in older],
+    )
