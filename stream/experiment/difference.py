@@ -9,6 +9,10 @@ difference over the outcomes so far.
 A covariate known before the exposure (CUPED: Deng, Xu, Kohavi and Walker 2013) shifts what is predicted for each
 outcome along a slope learned from earlier outcomes of all arms. A bad covariate costs precision, never validity.
 
+Values without bounds must be many enough for how skewed they are. The skewness of the scores themselves shows too late
+at lopsided shares, where the rare arm's outcomes weigh most and its tail has hardly been seen. So it is also asked of
+what both arms show together: what the scores' skewness would be if arms were equal, given the weights that they had.
+
 Invariant: predictions use earlier outcomes only, and the state doesn't depend on how outcomes were cut into blocks.
 """
 
@@ -20,7 +24,7 @@ import numpy as np
 
 from stream.block import F64, I64
 from stream.errors import DataError
-from stream.experiment.sequence import ALPHA, TUNED_FOR, Interval, Sequence, check_values, running
+from stream.experiment.sequence import ALPHA, TUNED_FOR, Interval, Sequence, check_values, running, skew_allows
 
 CONTROL, TREATMENT, OTHER = 0, 1, 2
 WARM = 10  # outcomes of each of both arms that only teach the predictions,
@@ -48,8 +52,28 @@ class _Line:
         return n[:-1], mean_y[:-1], mean_c[:-1], cc[:-1], cy[:-1]
 
 
+class _Tail:
+    """How skewed the scores would be if both arms were equal: sums of residuals of both, and of the rows' weights."""
+
+    def __init__(self) -> None:
+        self.n, self.squares, self.cubes, self.weights, self.lean = 0.0, 0.0, 0.0, 0.0, 0.0
+
+    def update(self, residual: F64, weight: F64) -> Any:
+        """Whether outcomes up to each row are enough; bool[n].
+
+        weight: of the row's residual in its score, below 0 for the control, 0 for other arms.
+        """
+        n = running(self.n, (weight != 0).astype(np.float64))
+        squares, cubes = running(self.squares, residual**2), running(self.cubes, residual**3)
+        weights, lean = running(self.weights, weight**2), running(self.lean, weight**3)
+        self.n, self.squares, self.cubes = float(n[-1]), float(squares[-1]), float(cubes[-1])
+        self.weights, self.lean = float(weights[-1]), float(lean[-1])
+        count = np.maximum(n[1:], 1.0)
+        return skew_allows(weights[1:] * squares[1:] / count, lean[1:] * cubes[1:] / count)
+
+
 class Difference:
-    """Arm minus control. State: two lines of sums and a sequence.
+    """Arm minus control. State: two lines of sums, a tail, and a sequence.
 
     low, high: bounds of a value, both infinite where it has none. propensity_min: the least that either arm will ever
     have, needed with bounds; fixed beforehand, not chosen by outcomes. Raises DataError for what can't be.
@@ -69,7 +93,7 @@ class Difference:
         self._low, self._high, self._least = low, high, propensity_min
         self._bounded = not math.isinf(high - low)
         reach = (high - low) / propensity_min if self._bounded else None
-        self._lines = (_Line(), _Line())
+        self._lines, self._tail = (_Line(), _Line()), _Tail()
         self._sequence = Sequence(reach, tuned_for)
 
     def update(self, arm: I64, propensity: F64, values: F64, covariate: F64 | None = None) -> None:
@@ -90,10 +114,12 @@ class Difference:
         told = [line.update(arm == which, values, given) for which, line in enumerate(self._lines)]
         slope = _slope(told)
         control, treated = (np.clip(t[1] + slope * (given - t[2]), self._low, self._high) for t in told)
-        missed = np.where(arm == TREATMENT, values - treated, np.where(arm == CONTROL, control - values, 0.0))
+        residual = np.where(arm == TREATMENT, values - treated, np.where(arm == CONTROL, values - control, 0.0))
+        weight = np.where(arm == TREATMENT, 1.0, np.where(arm == CONTROL, -1.0, 0.0)) / chance
         expected = treated - control
         warm = np.minimum(told[0][0], told[1][0]) >= (WARM if self._bounded else WARM_UNBOUNDED)
-        self._sequence.update((expected + missed / chance)[warm], expected[warm])
+        fit = None if self._bounded else self._tail.update(residual[warm], weight[warm])
+        self._sequence.update((expected + weight * residual)[warm], expected[warm], fit)
 
     def _middle(self) -> float:
         return (self._low + self._high) / 2 if self._bounded else 0.0
@@ -123,12 +149,14 @@ class Difference:
 
     def state(self) -> dict[str, Any]:
         """Plain numbers, as JSON has them."""
-        return {"lines": [dict(vars(line)) for line in self._lines], "sequence": self._sequence.state()}
+        lines = [dict(vars(line)) for line in self._lines]
+        return {"lines": lines, "tail": dict(vars(self._tail)), "sequence": self._sequence.state()}
 
     def restore(self, state: Mapping[str, Any]) -> None:
         """Go on from the state of a difference with the same bounds, propensity_min and tuning."""
         for line, held in zip(self._lines, state["lines"], strict=True):
             vars(line).update(held)
+        vars(self._tail).update(state["tail"])
         self._sequence.restore(state["sequence"])
 
 

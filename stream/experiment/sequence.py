@@ -74,10 +74,12 @@ class Sequence:
         self.reach = reach
         self._rho, self._g = bounded_rho(tuned_for, SPREAD), unbounded_g(tuned_for)
         self.n, self._total, self._spread, self._cubes, self.log_e_max = 0, 0.0, 0.0, 0.0, 0.0
+        self._fit = True
 
-    def update(self, values: F64, predicted: F64) -> None:
+    def update(self, values: F64, predicted: F64, fit: Any = None) -> None:
         """Take values in order. predicted: what each was expected to be before it was seen; both float64[n].
 
+        fit: bool[n], whether the caller finds values, up to each, enough to speak of those without bounds.
         Raises DataError for values that aren't finite, or farther than `reach` from what was predicted.
         """
         if not values.size:
@@ -94,21 +96,23 @@ class Sequence:
             distance = (values - predicted) / self.reach
             check_values(distance, "distance of a value to its prediction, in reaches", -1 - 1e-9, 1 + 1e-9)
             spread, cubes = running(self._spread, distance * distance), np.zeros_like(total)
-        log_e = self._log_e(count[1:], total[1:], spread[1:], cubes[1:])
+        fit = np.ones(values.size, bool) if fit is None else fit
+        log_e = self._log_e(count[1:], total[1:], spread[1:], cubes[1:], fit)
+        self._fit = bool(fit[-1])
         self.log_e_max = max(self.log_e_max, float(log_e.max()))
         self.n, self._total = self.n + values.size, float(total[-1])
         self._spread, self._cubes = float(spread[-1]), float(cubes[-1])
 
-    def _log_e(self, count: F64, total: F64, spread: F64, cubes: F64) -> F64:
+    def _log_e(self, count: F64, total: F64, spread: F64, cubes: F64, fit: Any) -> F64:
         if self.reach is None:
-            return np.where(_sure(count, spread, cubes), log_unbounded(count, total, spread, self._g), 0.0)
+            return np.where(fit & _sure(count, spread, cubes), log_unbounded(count, total, spread, self._g), 0.0)
         return log_bounded(total / self.reach, spread, self._rho)
 
     @property
     def log_e(self) -> float:
         """The evidence now against "the mean is zero", as a natural logarithm."""
-        now = (np.array([float(x)]) for x in (self.n, self._total, self._spread, self._cubes))
-        return float(self._log_e(*now)[0]) if self.n else 0.0
+        n, total, spread, cubes = (np.array([float(x)]) for x in (self.n, self._total, self._spread, self._cubes))
+        return float(self._log_e(n, total, spread, cubes, np.array([self._fit]))[0]) if self.n else 0.0
 
     @property
     def p_value(self) -> float:
@@ -124,7 +128,7 @@ class Sequence:
         if self.reach is None:
             count = np.array([float(self.n)])
             half = float(unbounded_reach(count, spread, self._g, alpha)[0])
-            half = half if _sure(count, spread, np.array([self._cubes]))[0] else math.inf
+            half = half if self._fit and _sure(count, spread, np.array([self._cubes]))[0] else math.inf
         else:
             half = float(bounded_reach(spread, self._rho, alpha)[0]) * self.reach / self.n
         return Interval(self.n, mean, mean - half, mean + half)
@@ -132,7 +136,7 @@ class Sequence:
     def state(self) -> dict[str, float]:
         """Plain numbers, as JSON has them."""
         sums = {"total": self._total, "spread": self._spread, "cubes": self._cubes}
-        return {"n": self.n, **sums, "log_e_max": self.log_e_max}
+        return {"n": self.n, **sums, "log_e_max": self.log_e_max, "fit": float(self._fit)}
 
     def restore(self, state: Mapping[str, float]) -> None:
         """Go on from the state of a sequence with the same reach and tuning."""
@@ -147,7 +151,12 @@ def _cubes(distance: F64, count: F64, spread: F64) -> F64:
 
 def _sure(count: F64, spread: F64, cubes: F64) -> Any:
     """Whether values are many enough, for how skewed they are, to be near the normal law; bool of the same shape."""
-    return (count >= SURE_FROM) & (SURE_SKEW * cubes * cubes <= spread**3)  # squared skewness: count cubes² / spread³
+    return (count >= SURE_FROM) & skew_allows(spread, cubes)
+
+
+def skew_allows(spread: F64, cubes: F64) -> Any:
+    """Whether values with these sums of squared and cubed deviations are SURE_SKEW times their squared skewness."""
+    return SURE_SKEW * cubes * cubes <= spread**3  # squared skewness: count cubes² / spread³
 
 
 class Mean:

@@ -115,6 +115,28 @@ def test_two_equal_arms_are_told_apart_at_any_of_all_peeks_at_most_at_the_promis
     assert missed / RUNS <= LIMIT
 
 
+def test_heavy_tails_at_lopsided_shares_make_no_false_alarms_for_want_of_the_rare_arms_tail() -> None:
+    missed, rng, runs = 0, np.random.default_rng(3), 500
+    for _ in range(runs):
+        arm = (rng.random(3_000) < 0.05).astype(np.int64)
+        difference = Difference()
+        difference.update(arm, np.where(arm == 1, 0.05, 0.95), rng.lognormal(0.0, 1.5, 3_000))
+        missed += difference.p_value <= 0.05
+    assert missed / runs <= 0.05
+
+
+def test_skewed_values_at_lopsided_shares_are_spoken_of_once_they_are_enough() -> None:
+    rng, n = np.random.default_rng(16), 30_000
+    arm = (rng.random(n) < 0.1).astype(np.int64)
+    value = rng.exponential(1.0, n) * (1 + 0.3 * arm)
+    difference = Difference()
+    difference.update(arm[:5_000], np.where(arm == 1, 0.1, 0.9)[:5_000], value[:5_000])
+    assert math.isinf(difference.interval().high)
+    difference.update(arm[5_000:], np.where(arm == 1, 0.1, 0.9)[5_000:], value[5_000:])
+    assert difference.interval().low < 0.3 < difference.interval().high
+    assert difference.p_value < 0.01
+
+
 def test_planned_shares_that_are_kept_are_doubted_at_any_of_all_moments_at_most_at_the_promised_rate() -> None:
     doubted, rng = 0, np.random.default_rng(13)
     for _ in range(RUNS):
