@@ -93,7 +93,8 @@ class ColumnAnswers:
     """n answers of one model, as columns.
 
     arm: a place in `arms`, -1 where `errors` says why there is no answer; score and propensity are 0 there. scores:
-    float64[n, classes], without columns unless the task is classes; label: the place of the likeliest in `classes`.
+    float64[n, classes], without columns unless the task is classes; label: the place of the likeliest in `classes`;
+    left_out: rows that are no part of the experiment.
     """
 
     batch_id: str
@@ -112,6 +113,8 @@ class ColumnAnswers:
     staleness_ms: int
     experiment: str
     spec_hash: str
+    control_seq: int = 0
+    left_out: tuple[int, ...] = ()
 
     def __len__(self) -> int:
         return len(self.event_ids)
@@ -141,4 +144,6 @@ def answers_of(m: pb.AnswerColumns) -> ColumnAnswers:
         m.staleness_ms,
         m.experiment,
         m.spec_hash,
+        m.control_seq,
+        tuple(m.left_out),
     )

@@ -50,6 +50,8 @@ class Answer:
     staleness_ms: int
     experiment: str
     spec_hash: str
+    control_seq: int = 0
+    assigned: str = ""
 
 
 @dataclass(frozen=True, slots=True)

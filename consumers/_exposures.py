@@ -217,6 +217,7 @@ class Exposures:
         self._codec = schemas.codec("prediction")
         self._counting = threading.Lock()
         self._sent = self._dropped = 0
+        self._faulty: set[str] = set()
 
     def start(self) -> None:
         """Begin to send."""
@@ -257,6 +258,14 @@ class Exposures:
         with self._counting:
             self._dropped += count
 
+    def _shadows(self, answer: Answer) -> list[dict[str, Any]]:
+        """What shadow arms say, scored here and now; a faulty one is told of once."""
+        found = [s._asdict() for s in answer.shadows.at(answer.row)]
+        for arm in answer.shadows.faults.keys() - self._faulty:
+            self._faulty.add(arm)
+            log.warning("shadow arm gives no scores", arm=arm, error=answer.shadows.faults[arm])
+        return found
+
     def record(self, exposure: _Exposure) -> Out:
         """The record of the predictions topic."""
         a = exposure.answer
@@ -278,5 +287,8 @@ class Exposures:
             "experiment": a.experiment,
             "spec_hash": a.spec_hash,
             "dropped_before": exposure.dropped_before,
+            "assigned": a.assigned,
+            "control_seq": a.control_seq,
+            "shadows": self._shadows(a),
         }
         return Out(self._topic, self._codec.encode(value), a.event_id.encode())

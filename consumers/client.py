@@ -216,5 +216,5 @@ def _requests(events: Iterable[Event | Mapping[str, Any]], wrong: list[Exception
 def _answer(m: pb.PredictResponse) -> Answer:
     return Answer(
         m.prediction_id, m.event_id, m.unit, m.arm, m.arm_requested, m.propensity, m.score, tuple(m.scores),
-        m.label, model_of(m.model), m.staleness_ms, m.experiment, m.spec_hash,
+        m.label, model_of(m.model), m.staleness_ms, m.experiment, m.spec_hash, m.control_seq, m.assigned,
     )  # fmt: skip

@@ -38,7 +38,8 @@ class Codec:
 
     def decode(self, value: bytes) -> dict[str, Any]:
         """The record in `value`. Raises ValueError for other schemas, damaged or trailing bytes."""
-        writer, reader = self.schema, None
+        writer: Any = self.schema
+        reader: Any = None
         if value[:10] != self.prefix:
             writer, reader = self.older.get(value[:10]), self.schema
         if writer is None:

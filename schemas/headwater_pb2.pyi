@@ -70,7 +70,7 @@ class ModelVersion(_message.Message):
     def __init__(self, generation: _Optional[int] = ..., sha256: _Optional[str] = ..., state_hash: _Optional[str] = ..., trained_through: _Optional[_Union[TrainedThrough, _Mapping]] = ...) -> None: ...
 
 class PredictResponse(_message.Message):
-    __slots__ = ("prediction_id", "event_id", "arm", "propensity", "score", "scores", "label", "model", "staleness_ms", "experiment", "spec_hash", "unit", "arm_requested")
+    __slots__ = ("prediction_id", "event_id", "arm", "propensity", "score", "scores", "label", "model", "staleness_ms", "experiment", "spec_hash", "unit", "arm_requested", "control_seq", "assigned")
     PREDICTION_ID_FIELD_NUMBER: _ClassVar[int]
     EVENT_ID_FIELD_NUMBER: _ClassVar[int]
     ARM_FIELD_NUMBER: _ClassVar[int]
@@ -84,6 +84,8 @@ class PredictResponse(_message.Message):
     SPEC_HASH_FIELD_NUMBER: _ClassVar[int]
     UNIT_FIELD_NUMBER: _ClassVar[int]
     ARM_REQUESTED_FIELD_NUMBER: _ClassVar[int]
+    CONTROL_SEQ_FIELD_NUMBER: _ClassVar[int]
+    ASSIGNED_FIELD_NUMBER: _ClassVar[int]
     prediction_id: str
     event_id: str
     arm: str
@@ -97,7 +99,9 @@ class PredictResponse(_message.Message):
     spec_hash: str
     unit: str
     arm_requested: bool
-    def __init__(self, prediction_id: _Optional[str] = ..., event_id: _Optional[str] = ..., arm: _Optional[str] = ..., propensity: _Optional[float] = ..., score: _Optional[float] = ..., scores: _Optional[_Iterable[float]] = ..., label: _Optional[str] = ..., model: _Optional[_Union[ModelVersion, _Mapping]] = ..., staleness_ms: _Optional[int] = ..., experiment: _Optional[str] = ..., spec_hash: _Optional[str] = ..., unit: _Optional[str] = ..., arm_requested: _Optional[bool] = ...) -> None: ...
+    control_seq: int
+    assigned: str
+    def __init__(self, prediction_id: _Optional[str] = ..., event_id: _Optional[str] = ..., arm: _Optional[str] = ..., propensity: _Optional[float] = ..., score: _Optional[float] = ..., scores: _Optional[_Iterable[float]] = ..., label: _Optional[str] = ..., model: _Optional[_Union[ModelVersion, _Mapping]] = ..., staleness_ms: _Optional[int] = ..., experiment: _Optional[str] = ..., spec_hash: _Optional[str] = ..., unit: _Optional[str] = ..., arm_requested: _Optional[bool] = ..., control_seq: _Optional[int] = ..., assigned: _Optional[str] = ...) -> None: ...
 
 class PredictBatchRequest(_message.Message):
     __slots__ = ("requests", "columns")
@@ -199,7 +203,7 @@ class PredictBatchResponse(_message.Message):
     def __init__(self, results: _Optional[_Iterable[_Union[PredictResult, _Mapping]]] = ..., columns: _Optional[_Union[AnswerColumns, _Mapping]] = ...) -> None: ...
 
 class AnswerColumns(_message.Message):
-    __slots__ = ("batch_id", "event_ids", "units", "arms", "arm", "propensity", "score", "classes", "scores", "label", "errors", "model", "staleness_ms", "experiment", "spec_hash", "arm_requested")
+    __slots__ = ("batch_id", "event_ids", "units", "arms", "arm", "propensity", "score", "classes", "scores", "label", "errors", "model", "staleness_ms", "experiment", "spec_hash", "arm_requested", "control_seq", "left_out")
     class ErrorsEntry(_message.Message):
         __slots__ = ("key", "value")
         KEY_FIELD_NUMBER: _ClassVar[int]
@@ -223,6 +227,8 @@ class AnswerColumns(_message.Message):
     EXPERIMENT_FIELD_NUMBER: _ClassVar[int]
     SPEC_HASH_FIELD_NUMBER: _ClassVar[int]
     ARM_REQUESTED_FIELD_NUMBER: _ClassVar[int]
+    CONTROL_SEQ_FIELD_NUMBER: _ClassVar[int]
+    LEFT_OUT_FIELD_NUMBER: _ClassVar[int]
     batch_id: str
     event_ids: _containers.RepeatedScalarFieldContainer[str]
     units: _containers.RepeatedScalarFieldContainer[str]
@@ -239,7 +245,9 @@ class AnswerColumns(_message.Message):
     experiment: str
     spec_hash: str
     arm_requested: bool
-    def __init__(self, batch_id: _Optional[str] = ..., event_ids: _Optional[_Iterable[str]] = ..., units: _Optional[_Iterable[str]] = ..., arms: _Optional[_Iterable[str]] = ..., arm: _Optional[_Iterable[int]] = ..., propensity: _Optional[_Iterable[float]] = ..., score: _Optional[_Iterable[float]] = ..., classes: _Optional[_Iterable[str]] = ..., scores: _Optional[_Iterable[float]] = ..., label: _Optional[_Iterable[int]] = ..., errors: _Optional[_Mapping[int, RowError]] = ..., model: _Optional[_Union[ModelVersion, _Mapping]] = ..., staleness_ms: _Optional[int] = ..., experiment: _Optional[str] = ..., spec_hash: _Optional[str] = ..., arm_requested: _Optional[bool] = ...) -> None: ...
+    control_seq: int
+    left_out: _containers.RepeatedScalarFieldContainer[int]
+    def __init__(self, batch_id: _Optional[str] = ..., event_ids: _Optional[_Iterable[str]] = ..., units: _Optional[_Iterable[str]] = ..., arms: _Optional[_Iterable[str]] = ..., arm: _Optional[_Iterable[int]] = ..., propensity: _Optional[_Iterable[float]] = ..., score: _Optional[_Iterable[float]] = ..., classes: _Optional[_Iterable[str]] = ..., scores: _Optional[_Iterable[float]] = ..., label: _Optional[_Iterable[int]] = ..., errors: _Optional[_Mapping[int, RowError]] = ..., model: _Optional[_Union[ModelVersion, _Mapping]] = ..., staleness_ms: _Optional[int] = ..., experiment: _Optional[str] = ..., spec_hash: _Optional[str] = ..., arm_requested: _Optional[bool] = ..., control_seq: _Optional[int] = ..., left_out: _Optional[_Iterable[int]] = ...) -> None: ...
 
 class FeedbackRequest(_message.Message):
     __slots__ = ("event_id", "prediction_id", "bool_value", "int64_value", "double_value", "string_value", "time_ms")
@@ -294,26 +302,32 @@ class FieldInfo(_message.Message):
     def __init__(self, name: _Optional[str] = ..., type: _Optional[str] = ..., avro: _Optional[str] = ..., required: _Optional[bool] = ..., has_default: _Optional[bool] = ..., min: _Optional[float] = ..., max: _Optional[float] = ..., outside: _Optional[str] = ..., symbols: _Optional[_Iterable[str]] = ...) -> None: ...
 
 class ArmInfo(_message.Message):
-    __slots__ = ("name", "model", "weight", "propensity")
+    __slots__ = ("name", "model", "weight", "propensity", "shadow")
     NAME_FIELD_NUMBER: _ClassVar[int]
     MODEL_FIELD_NUMBER: _ClassVar[int]
     WEIGHT_FIELD_NUMBER: _ClassVar[int]
     PROPENSITY_FIELD_NUMBER: _ClassVar[int]
+    SHADOW_FIELD_NUMBER: _ClassVar[int]
     name: str
     model: str
     weight: float
     propensity: float
-    def __init__(self, name: _Optional[str] = ..., model: _Optional[str] = ..., weight: _Optional[float] = ..., propensity: _Optional[float] = ...) -> None: ...
+    shadow: bool
+    def __init__(self, name: _Optional[str] = ..., model: _Optional[str] = ..., weight: _Optional[float] = ..., propensity: _Optional[float] = ..., shadow: _Optional[bool] = ...) -> None: ...
 
 class ExperimentInfo(_message.Message):
-    __slots__ = ("name", "unit", "assignment_version")
+    __slots__ = ("name", "unit", "assignment_version", "control_seq", "ended")
     NAME_FIELD_NUMBER: _ClassVar[int]
     UNIT_FIELD_NUMBER: _ClassVar[int]
     ASSIGNMENT_VERSION_FIELD_NUMBER: _ClassVar[int]
+    CONTROL_SEQ_FIELD_NUMBER: _ClassVar[int]
+    ENDED_FIELD_NUMBER: _ClassVar[int]
     name: str
     unit: str
     assignment_version: int
-    def __init__(self, name: _Optional[str] = ..., unit: _Optional[str] = ..., assignment_version: _Optional[int] = ...) -> None: ...
+    control_seq: int
+    ended: bool
+    def __init__(self, name: _Optional[str] = ..., unit: _Optional[str] = ..., assignment_version: _Optional[int] = ..., control_seq: _Optional[int] = ..., ended: _Optional[bool] = ...) -> None: ...
 
 class ExposureCounts(_message.Message):
     __slots__ = ("sent", "dropped", "waiting")

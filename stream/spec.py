@@ -90,6 +90,47 @@ class ArmSpec(_Part):
     fields: tuple[str, ...] | None = None
     without: tuple[str, ...] = ()
     weight: float = Field(default=1.0, ge=0, le=1e6)
+    shadow: bool = Field(default=False, description="scored for every answer and logged, never served; weight 0")
+
+    @model_validator(mode="before")
+    @classmethod
+    def _no_weight(cls, given: Any) -> Any:
+        shadow = isinstance(given, dict) and given.get("shadow") is True
+        return {"weight": 0.0, **given} if shadow else given
+
+    @model_validator(mode="after")
+    def _never_served(self) -> "ArmSpec":
+        if self.shadow and self.weight:
+            raise ValueError(f"a shadow arm is never served; found weight {self.weight:g}, 0 is wanted")
+        return self
+
+
+METRIC_NAMES = {
+    "binary": ("log_loss", "brier", "accuracy"),
+    "classes": ("log_loss", "brier", "accuracy"),
+    "regression": ("squared_error", "absolute_error"),
+}
+
+
+class GuardrailSpec(_Part):
+    """An arm that is shown to be worse than the control by more than `margin` loses its share to it."""
+
+    metric: str
+    margin: float = Field(default=0.0, ge=0, description="in units of the metric; so much worse is borne")
+    alpha: float = Field(default=0.05, gt=0, lt=1, description="chance of ever draining an arm that is not worse")
+
+
+class NamespaceSpec(_Part):
+    """Experiments of one namespace with slots apart never share a unit."""
+
+    name: Name
+    slots: tuple[int, int] = Field(default=(0, 10_000), description="of 10,000: the first, and the one after the last")
+
+    @model_validator(mode="after")
+    def _a_range(self) -> "NamespaceSpec":
+        if not 0 <= self.slots[0] < self.slots[1] <= 10_000:
+            raise ValueError(f"slots: found {list(self.slots)}; from < to within 0 to 10000 is wanted")
+        return self
 
 
 class ExperimentSpec(_Part):
@@ -98,6 +139,22 @@ class ExperimentSpec(_Part):
     name: Name = "default"
     salt: str = Field(default="1", min_length=1)
     unit: str | None = Field(default=None, description="field whose value is assigned; the event id if absent")
+    assignment: Literal[1, 2] = Field(default=1, description="version: 1 intervals, 2 slots, of which ramps move least")
+    control: Name | None = Field(default=None, description="what arms are compared with; the first with a weight")
+    namespace: NamespaceSpec | None = None
+    holdout: float = Field(default=0.0, ge=0, lt=1, description="share of the namespace that keeps the control")
+    overrides: dict[str, Name] = Field(default_factory=dict, description="unit → arm, outside the experiment")
+    guardrails: tuple[GuardrailSpec, ...] = ()
+
+    @property
+    def held_out_from(self) -> int:
+        """The namespace's first slot of the hold-out, its last ones."""
+        return 10_000 - round(self.holdout * 10_000)
+
+    training: Literal["shared", "own", "equal"] = Field(
+        default="shared",
+        description="rows an arm learns: all; those of the units it serves; an equal share of its own",
+    )
 
 
 class SnapshotSpec(_Part):
@@ -145,6 +202,9 @@ class Spec(_Part):
             raise ValueError(f"classes has a name twice: {list(self.classes)}")
         if sum(a.weight for a in self.arms.values()) <= 0:
             raise ValueError("the arms' weights add up to 0; at least one must be above 0")
+        problem = _experiment_problem(self)
+        if problem:
+            raise ValueError(f"experiment.{problem}")
         return self
 
     @property
@@ -162,6 +222,31 @@ class Spec(_Part):
         return f"{self.name}.{name}"
 
 
+def control_of(spec: Spec) -> str:
+    """The arm that others are compared with, and that gets what they lose."""
+    return spec.experiment.control or next(name for name, arm in spec.arms.items() if arm.weight > 0)
+
+
+def _experiment_problem(spec: Spec) -> str:
+    """What an experiment says that its arms, task or namespace can't bear; or nothing."""
+    given, allowed = spec.experiment, METRIC_NAMES[spec.task]
+    for where, arm in {"control": given.control, **{f"overrides.{u}": a for u, a in given.overrides.items()}}.items():
+        if arm is not None and arm not in spec.arms:
+            return f"{where}: found {arm!r}; the arms are {', '.join(spec.arms)}"
+    for i, guardrail in enumerate(given.guardrails):
+        if guardrail.metric not in allowed:
+            return f"guardrails.{i}.metric: found {guardrail.metric!r}; for {spec.task}: {', '.join(allowed)}"
+    if given.namespace is not None and given.namespace.slots[1] > given.held_out_from:
+        return f"namespace.slots: up to {given.namespace.slots[1]}; the hold-out begins at {given.held_out_from}"
+    if given.training == "own" and (given.assignment == 2 or given.namespace or given.holdout or given.overrides):
+        return "training: own goes with assignment 1, without namespace, holdout and overrides"
+    total = sum(a.weight for a in spec.arms.values())
+    least = min(a.weight for a in spec.arms.values() if a.weight > 0) / total
+    if given.assignment == 2 and least < 1e-4:
+        return f"assignment: version 2 has 10000 slots; found a share of {least:g}, at least 0.0001 is wanted"
+    return ""
+
+
 def spec_hash(spec: Spec) -> str:
     """sha256 of what shapes data and models (not: weights, partitions, snapshot cadence), 16 hex digits.
 
@@ -169,10 +254,16 @@ def spec_hash(spec: Spec) -> str:
     """
     kept = spec.model_dump(mode="json", by_alias=True, exclude={"snapshot", "topics", "experiment"})
     for arm in kept["arms"].values():
-        arm.pop("weight")
+        arm.pop("weight"), arm.pop("shadow")
     kept["event"].pop("writers")
     if spec.schema_path.is_file():
         kept["event"]["schema"] = json.loads(spec.schema_path.read_text())
     kept["event"]["fields"] = list(kept["event"]["fields"].items())  # their order is that of the columns
+    training = spec.experiment.training
+    if training != "shared":
+        kept["experiment"] = {"training": training}
+    if training == "own":  # who serves what decides who learns what
+        kept["experiment"] = spec.experiment.model_dump(mode="json", exclude={"control", "guardrails"})
+        kept["experiment"]["weights"] = [[name, arm.weight] for name, arm in spec.arms.items()]
     canonical = json.dumps(kept, sort_keys=True, separators=(",", ":"))
     return hashlib.sha256(canonical.encode()).hexdigest()[:16]

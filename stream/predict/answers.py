@@ -3,11 +3,15 @@
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
+import numpy as np
+
 from stream.block import F64, I64
 from stream.predict.given import Column
 from stream.predict.plane import Answer
 from stream.predict.refuse import Refused
 from stream.predict.served import Served
+from stream.predict.shadow import NO_SHADOWS, Shadows
+from stream.predict.steer import ASKED, EXPERIMENT, HOW
 
 REFUSED = -1
 
@@ -33,8 +37,8 @@ class Answers:
     """n answers of one model, as `plane.Answer` has them.
 
     arm: int64[n], a place in `arms`, REFUSED where `refused` (by row) says why; propensity, score: float64[n], zeros
-    there; scores: float64[n, classes], without columns unless the task is classes. The prediction id of row i is
-    batch_id/event_ids[i].
+    there; scores: float64[n, classes], without columns unless the task is classes; how: int64[n], a place in steer.HOW.
+    The prediction id of row i is batch_id/event_ids[i].
     """
 
     batch_id: str
@@ -52,6 +56,9 @@ class Answers:
     asked: bool
     experiment: str
     spec_hash: str
+    how: I64
+    control_seq: int = 0
+    shadows: Shadows = NO_SHADOWS
 
     def __len__(self) -> int:
         return len(self.event_ids)
@@ -60,9 +67,14 @@ class Answers:
         """The prediction id of each row."""
         return [f"{self.batch_id}/{event_id}" for event_id in self.event_ids]
 
+    def left_out(self) -> list[int]:
+        """Answered rows that are no part of the experiment, though nobody asked for an arm."""
+        outside = (self.how != HOW.index(EXPERIMENT)) & (self.how != HOW.index(ASKED)) & (self.arm != REFUSED)
+        return list(np.flatnonzero(outside).tolist())
+
     def at(self, row: int) -> Answer:
         """The answer of one row that is not refused; `label` is left to who knows the classes."""
-        scores = tuple(self.scores[row].tolist())
+        scores, how = tuple(self.scores[row].tolist()), HOW[self.how[row]]
         return Answer(
             f"{self.batch_id}/{self.event_ids[row]}",
             self.event_ids[row],
@@ -76,6 +88,10 @@ class Answers:
             "",
             self.model,
             self.staleness_ms,
-            self.experiment,
+            self.experiment if how == EXPERIMENT else "",
             self.spec_hash,
+            how,
+            self.control_seq,
+            self.shadows,
+            row,
         )

@@ -26,6 +26,7 @@ from stream.predict.given import Mask, Read, absent, read
 from stream.predict.plane import Answer, Plane, Request
 from stream.predict.refuse import InvalidRequest
 from stream.predict.served import Served
+from stream.predict.steer import ASKED, HOW, Assigner
 from stream.spec import FieldSpec
 from stream.spec_load import event_schema
 
@@ -61,15 +62,17 @@ class Columnar:
         units = self._units(batch, reads, texts, ids, bad)
         nowhere = np.full(batch.rows, _NOWHERE)
         block = self._encoder.encode(Columns(ids, times, nowhere.astype(np.int32), nowhere, values))
+        assignment = self._plane.assignment
         out = Answers(
             batch_id, ids, times, units, self._arms,
             np.full(batch.rows, REFUSED), np.zeros(batch.rows), np.zeros(batch.rows),
             np.zeros((batch.rows, self._classes)), {}, served, now_ms - served.as_of_ms, bool(batch.arm),
             "" if batch.arm or batch.unlogged else self._plane.spec.experiment.name, self._plane.spec_hash,
+            np.zeros(batch.rows, np.int64), assignment.seq, self._plane.shadows(block, served),
         )  # fmt: skip
-        self._assign(batch, units, bad, out)
+        self._assign(batch, units, bad, assignment, out)
         self._score(block, served, bad, out)
-        self._one_by_one(batch, np.flatnonzero(bad).tolist(), now_ms, out)
+        self._one_by_one(batch, np.flatnonzero(bad).tolist(), now_ms, assignment, out)
         return out
 
     # -- reading ---------------------------------------------------------------------------------------
@@ -170,15 +173,17 @@ class Columnar:
 
     # -- scoring ---------------------------------------------------------------------------------------
 
-    def _assign(self, batch: Batch, units: list[str], bad: Mask, out: Answers) -> None:
+    def _assign(self, batch: Batch, units: list[str], bad: Mask, assignment: Assigner, out: Answers) -> None:
         good = np.flatnonzero(~bad)
         if batch.arm:
-            out.arm[good], out.propensity[good] = self._arms.index(batch.arm), 1.0
+            out.arm[good], out.propensity[good], out.how[:] = self._arms.index(batch.arm), 1.0, HOW.index(ASKED)
             return
-        place, of = {arm: i for i, arm in enumerate(self._arms)}, self._plane.assignment.of
-        found = [of(units[row]) for row in good.tolist()]
-        out.arm[good] = np.fromiter((place[arm] for arm, _ in found), np.int64, len(found))
-        out.propensity[good] = np.fromiter((p for _, p in found), np.float64, len(found))
+        place, given = {arm: i for i, arm in enumerate(self._arms)}, assignment.given
+        found = [given(units[row]) for row in good.tolist()]
+        out.arm[good] = np.fromiter((place[arm] for arm, _, _ in found), np.int64, len(found))
+        out.propensity[good] = np.fromiter((p for _, p, _ in found), np.float64, len(found))
+        if not assignment.plain:
+            out.how[good] = np.fromiter((HOW.index(how) for _, _, how in found), np.int64, len(found))
 
     def _score(self, block: Block, served: Served, bad: Mask, out: Answers) -> None:
         """Arm by arm; a score that is no number is doubtful."""
@@ -192,15 +197,15 @@ class Columnar:
             out.score[rows] = found
             bad[rows[~np.isfinite(found)]] = True
 
-    def _one_by_one(self, batch: Batch, rows: list[int], now_ms: int, out: Answers) -> None:
-        """The doubtful rows, by the row form, with the same model."""
-        found = self._plane.predict_batch([_request(batch, row) for row in rows], now_ms, out.model)
+    def _one_by_one(self, batch: Batch, rows: list[int], now_ms: int, assignment: Assigner, out: Answers) -> None:
+        """The doubtful rows, by the row form, with the same model and assignment."""
+        found = self._plane.predict_batch([_request(batch, row) for row in rows], now_ms, out.model, assignment)
         for row, each in zip(rows, found, strict=True):
             out.arm[row], out.propensity[row], out.score[row], out.scores[row] = REFUSED, 0.0, 0.0, 0.0
             if isinstance(each, Answer):
                 out.event_ids[row], out.time_ms[row], out.units[row] = each.event_id, each.event_time_ms, each.unit
                 out.arm[row], out.propensity[row] = self._arms.index(each.arm), each.propensity
-                out.score[row] = each.score
+                out.score[row], out.how[row] = each.score, HOW.index(each.assigned)
                 out.scores[row] = each.scores or 0.0
             else:
                 out.refused[row] = each

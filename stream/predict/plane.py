@@ -16,10 +16,11 @@ from stream.block import Block, take
 from stream.clean.cleaner import Cleaned, Cleaner, Position
 from stream.encode.encoder import Encoder
 from stream.limits import BLOCK_ROWS_MAX, STRING_CHARS_MAX
-from stream.predict.assign import Assignment
 from stream.predict.events import EventReader, Scalar
 from stream.predict.refuse import BadScore, InvalidRequest, NoModel, Refused, TooStale, UnknownArm
 from stream.predict.served import Served
+from stream.predict.shadow import NO_SHADOWS, Shadows
+from stream.predict.steer import ASKED, EXPERIMENT, Assigner, Given
 from stream.spec import Spec
 from stream.spec_load import event_schema
 
@@ -42,8 +43,9 @@ class Request:
 class Answer:
     """One prediction. score: probability of true, the value, or the likeliest class's probability.
 
-    scores and label: for classes only. propensity: the arm's probability; 1 when the arm was asked for, and
-    `experiment` is empty then, since such an answer is no part of it. staleness_ms: now less the model's
+    scores and label: for classes only. propensity: the arm's probability; 1 when it did not come by chance. assigned:
+    how it came (steer.HOW); `experiment` is empty unless by the experiment. control_seq: of the state of the experiment
+    that assigned. shadows: scored by who logs, at place `row`. staleness_ms: now less the model's
     as_of_ms; below 0 where the learner's clock is ahead.
     """
 
@@ -61,6 +63,10 @@ class Answer:
     staleness_ms: int
     experiment: str
     spec_hash: str
+    assigned: str = EXPERIMENT
+    control_seq: int = 0
+    shadows: Shadows = NO_SHADOWS
+    row: int = 0
 
 
 def event_id_of(prediction_id: str) -> str:
@@ -84,9 +90,8 @@ class Plane:
         schema = event_schema(spec)
         self.spec, self.spec_hash = spec, spec.hash
         self.events = EventReader(spec, schema)
-        self.assignment = Assignment(
-            spec.experiment.name, spec.experiment.salt, {n: a.weight for n, a in spec.arms.items()}
-        )
+        self._assignment = Assigner(spec)
+        self._shadowing = tuple(name for name, arm in spec.arms.items() if arm.shadow)
         self._decode = decode
         self._cleaner, self._encoder = Cleaner(spec), Encoder(spec)
         self._unit = spec.experiment.unit
@@ -98,6 +103,19 @@ class Plane:
     def served(self) -> Served | None:
         """The model that answers now."""
         return self._served
+
+    @property
+    def assignment(self) -> Assigner:
+        """Who gets which arm now. Read it once for a call, so that all its answers are of one state."""
+        return self._assignment
+
+    def steer(self, assignment: Assigner) -> None:
+        """From the next call on, this assigns."""
+        self._assignment = assignment
+
+    def shadows(self, block: Block, served: Served) -> Shadows:
+        """What shadow arms say of a block, once somebody asks."""
+        return Shadows(block, served, self._shadowing) if self._shadowing else NO_SHADOWS
 
     def swap(self, served: Served) -> None:
         """From the next call on, this model answers."""
@@ -139,9 +157,13 @@ class Plane:
         return served
 
     def predict_batch(
-        self, requests: Sequence[Request], now_ms: int, served: Served | None = None
+        self,
+        requests: Sequence[Request],
+        now_ms: int,
+        served: Served | None = None,
+        assignment: Assigner | None = None,
     ) -> list[Answer | Refused]:
-        """An answer or its refusal for each request, in order, all of one model: `served`, or the one in place.
+        """An answer or its refusal for each request, in order, all of one model and one assignment: those in place.
 
         Raises NoModel, and InvalidRequest for more than BLOCK_ROWS_MAX requests.
         """
@@ -161,7 +183,7 @@ class Plane:
             out[rows[i]] = InvalidRequest(code, detail)
         if cleaned.rows:
             kept = [(rows[i], requests[rows[i]], events[i]) for i in cleaned.rows]
-            self._score(kept, cleaned, served, now_ms, out)
+            self._score(kept, cleaned, (served, assignment or self._assignment), now_ms, out)
         return [out[row] for row in range(len(requests))]
 
     def check(self, request: Request, now_ms: int, served: Served) -> None:
@@ -206,39 +228,39 @@ class Plane:
         self,
         kept: list[tuple[int, Request, dict[str, Any]]],
         cleaned: Cleaned,
-        served: Served,
+        by: tuple[Served, Assigner],
         now_ms: int,
         out: dict[int, Answer | Refused],
     ) -> None:
         """Assign and score the rows that passed, arm by arm."""
-        block = self._encoder.encode(cleaned.columns)
-        groups: dict[str, list[tuple[int, str, float]]] = {}  # arm → (row of the block, unit, propensity)
+        block, (served, assignment) = self._encoder.encode(cleaned.columns), by
+        shadows = self.shadows(block, served)
+        groups: dict[str, list[tuple[int, str, Given]]] = {}  # arm → (row of the block, unit, how it was assigned)
         for i, (row, request, event) in enumerate(kept):
             try:
                 unit = self._unit_of(request, event, cleaned, i)
             except InvalidRequest as e:
                 out[row] = e
                 continue
-            arm, propensity = (request.arm, 1.0) if request.arm else self.assignment.of(unit)
-            groups.setdefault(arm, []).append((i, unit, propensity))
+            given = Given(request.arm, 1.0, ASKED) if request.arm else assignment.given(unit)
+            groups.setdefault(given.arm, []).append((i, unit, given))
         for arm, members in groups.items():
             part = block if len(members) == len(block) else take(block, [i for i, _, _ in members])
             scores = served.arms.score(arm, part).tolist()
-            for (i, unit, propensity), score in zip(members, scores, strict=True):
-                row, request, _ = kept[i]
-                asked = bool(request.arm)
-                out[row] = self._answer(block, i, (unit, arm, asked, propensity), score, served, now_ms)
+            for (i, unit, given), score in zip(members, scores, strict=True):
+                state = (unit, given, assignment.seq, shadows)
+                out[kept[i][0]] = self._answer(block, i, state, score, served, now_ms)
 
     def _answer(
         self,
         block: Block,
         i: int,
-        given: tuple[str, str, bool, float],
+        state: tuple[str, Given, int, Shadows],
         score: Any,
         served: Served,
         now_ms: int,
     ) -> Answer | Refused:
-        unit, arm, asked, propensity = given
+        unit, (arm, propensity, how), seq, shadows = state
         scores, label = (), ""
         if isinstance(score, list):
             scores, score = tuple(score), max(score)
@@ -252,13 +274,17 @@ class Plane:
             int(block.time_ms[i]),
             unit,
             arm,
-            asked,
+            how == ASKED,
             propensity,
             score,
             scores,
             label,
             served,
             now_ms - served.as_of_ms,
-            "" if asked else self.spec.experiment.name,
+            self.spec.experiment.name if how == EXPERIMENT else "",
             self.spec_hash,
+            how,
+            seq,
+            shadows,
+            i,
         )

@@ -6,13 +6,13 @@ from typing import Any
 import numpy as np
 
 from schemas import headwater_pb2 as pb
-from stream.predict import assign
 from stream.predict.answers import Answers, Batch
 from stream.predict.events import FieldInfo, Scalar
 from stream.predict.given import Column, numbered
 from stream.predict.plane import Answer, Plane, Request
 from stream.predict.refuse import InvalidRequest, Refused
 from stream.predict.served import Served
+from stream.predict.steer import EXPERIMENT
 
 
 def request_of(message: pb.PredictRequest) -> Request:
@@ -118,6 +118,8 @@ def answer_message(answer: Answer, model: pb.ModelVersion) -> pb.PredictResponse
         spec_hash=answer.spec_hash,
         unit=answer.unit,
         arm_requested=answer.arm_requested,
+        control_seq=answer.control_seq,
+        assigned="" if answer.assigned == EXPERIMENT else answer.assigned,
     )
 
 
@@ -145,6 +147,8 @@ def answers_message(
         experiment=answers.experiment,
         spec_hash=answers.spec_hash,
         arm_requested=answers.asked,
+        control_seq=answers.control_seq,
+        left_out=answers.left_out(),
     )
 
 
@@ -173,7 +177,7 @@ def _field_message(field: FieldInfo) -> pb.FieldInfo:
 
 def describe_message(plane: Plane, now_ms: int, exposures: tuple[int, int, int]) -> pb.DescribeResponse:
     """What the plane is; exposures: sent, dropped, waiting."""
-    spec, served = plane.spec, plane.served
+    spec, served, assignment = plane.spec, plane.served, plane.assignment
     sent, dropped, waiting = exposures
     return pb.DescribeResponse(
         pipeline=spec.name,
@@ -184,11 +188,15 @@ def describe_message(plane: Plane, now_ms: int, exposures: tuple[int, int, int])
         event_time_field=spec.event.time,
         fields=[_field_message(f) for f in plane.events.fields],
         arms=[
-            pb.ArmInfo(name=n, model=a.model, weight=a.weight, propensity=plane.assignment.propensity[n])
+            pb.ArmInfo(name=n, model=a.model, weight=a.weight, propensity=assignment.propensity[n], shadow=a.shadow)
             for n, a in spec.arms.items()
         ],
         experiment=pb.ExperimentInfo(
-            name=spec.experiment.name, unit=spec.experiment.unit or "", assignment_version=assign.VERSION
+            name=spec.experiment.name,
+            unit=spec.experiment.unit or "",
+            assignment_version=assignment.version,
+            control_seq=assignment.seq,
+            ended=assignment.state.ended,
         ),
         model=None if served is None else model_message(served),
         staleness_ms=None if served is None else now_ms - served.as_of_ms,
