@@ -206,6 +206,8 @@ class LearnStep:
 
     def _values(self) -> dict[str, float]:
         totals = {arm: m.totals() for arm, m in self._arms.metrics.items()}
+        if self._arms.policy.name != "shared":
+            totals = {arm: {**t, "rows_learned": self._arms.learned[arm]} for arm, t in totals.items()}
         return {f"{arm}.{k}": v for arm, t in totals.items() for k, v in t.items() if math.isfinite(v)}
 
     def _metric(self, told: dict[str, Any]) -> Out:

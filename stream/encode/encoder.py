@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 
 from stream.block import I64, U64, Block, Columns, Layout
 from stream.encode.ids import Ids
+from stream.encode.owner import ARM, owners_of
 from stream.limits import TOKENS_MAX
 from stream.spec import FieldSpec, Spec
 
@@ -38,6 +39,7 @@ def layout_of(spec: Spec) -> Layout:
                 numeric += [f"{name}.{part}"] if "number" in field.as_ else []
                 numeric += [f"{name}.{part}.sin", f"{name}.{part}.cos"] if "cycle" in field.as_ else []
                 categories += [f"{name}.{part}"] if "category" in field.as_ else []
+    numeric += [ARM] if spec.experiment.training == "own" else []
     return Layout(tuple(numeric), tuple(categories), tuple(tokens))
 
 
@@ -64,6 +66,7 @@ class Encoder:
         self.layout = layout_of(spec)
         self._spec_hash = spec.hash
         self._fields = list(spec.event.fields.items())
+        self._owners = owners_of(spec)
         self._ids = {name: Ids(name) for name in self.layout.categories + self.layout.tokens}
         parts = {f"{name}.{part}" for name, field in self._fields if field.type == "time" for part in field.parts}
         self._part_ids = {p: Ids(p).column(map(str, range(PARTS_MAX))) for p in parts}
@@ -86,6 +89,8 @@ class Encoder:
                 self._encode_time(name, field, values, numeric, categories)
             elif field.type == "text":
                 texts.append((name, values))
+        if self._owners is not None:
+            numeric.append(self._owners.numbers(columns))
         tokens, ends = self._encode_texts(texts, n)
         return Block(
             self._spec_hash,

@@ -16,6 +16,7 @@ from stream.block import I64, U64, Columns
 from stream.clean.cleaner import ID_CHARS_MAX, RULES, check_id, checked_time, refuse_nan, take_columns
 from stream.clean.rules import Findings
 from stream.encode.ids import field_seed
+from stream.encode.owner import ARM, owners_of
 from stream.encode.spans import hash_spans, spans_to_str
 from stream.intake.vocabulary import Spans, Vocabulary
 from stream.limits import TIME_AHEAD_MS_MAX
@@ -40,6 +41,11 @@ class ColumnCleaner:
         self._fields = [(n, f) for n, f in spec.event.fields.items() if f.type != "ignore"]
         self._known = {n: Vocabulary(n, f, RULES[f.type]) for n, f in self._fields if f.type == "category"}
         self._seeds = {n: field_seed(n) for n in self._known}
+        self._owners = owners_of(spec)
+        self._unit = self._owners.unit if self._owners and self._owners.unit in self._known else None
+        if self._owners and self._unit:  # its text is gone once it is an id
+            field = spec.event.fields[self._unit]
+            self._arms = Vocabulary(self._unit, field, RULES[field.type], self._owners)
 
     @property
     def names(self) -> set[str]:
@@ -65,11 +71,14 @@ class ColumnCleaner:
         for name, field in self._fields:
             column = columns[name]
             if field.type == "category":
-                values[name] = self._category(name, column, data, found)
+                values[name] = self._category(name, column, data, found, self._known[name])
             elif field.type == "text":
                 values[name] = _texts(name, field, column, data, found)
             else:
                 values[name] = _numbers(name, field, column, found)
+        if self._owners and self._unit:
+            arms = self._category(self._unit, columns[self._unit], data, Findings(), self._arms)
+            values[ARM] = self._owners.filled(arms, ids)
         cleaned = Columns(ids, times, np.full(len(ids), partition, np.int32), offset, values)
         if found.rejects:
             cleaned = take_columns(cleaned, np.delete(np.arange(len(ids)), list(found.rejects)).tolist())
@@ -95,17 +104,17 @@ class ColumnCleaner:
             checked_time(self._time, row, given, int(timestamp[row]), found)
         return np.where(good, times, 0)
 
-    def _category(self, name: str, column: Column, data: NDArray[np.uint8], found: Findings) -> U64:
+    def _category(self, name: str, column: Column, data: NDArray[np.uint8], found: Findings, known: Vocabulary) -> U64:
         if column.kind == "string":
             spans = Spans(data, column.start, column.end, hash_spans(data, column.start, column.end, self._seeds[name]))
             start, end = column.start, column.end
-            return self._known[name].column(
+            return known.column(
                 spans, column.present, lambda row: data[start[row] : end[row]].tobytes().decode(), found
             )
         whole = np.ascontiguousarray(column.values, np.int64)
         begin = np.arange(0, 8 * len(whole), 8)
         spans = Spans(whole.view(np.uint8), begin, begin + 8, whole.view(np.uint64))
-        return self._known[name].column(spans, column.present, lambda row: _value(column, int(whole[row])), found)
+        return known.column(spans, column.present, lambda row: _value(column, int(whole[row])), found)
 
 
 def _value(column: Column, given: int) -> Any:

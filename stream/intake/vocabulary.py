@@ -6,7 +6,7 @@ compared byte for byte, so two values with one hash never share an outcome.
 """
 
 from collections.abc import Callable, Sequence
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
@@ -21,6 +21,14 @@ MISSING = 0
 VALUES_MAX = 1 << 17  # values remembered; past that all are forgotten, which costs time only
 _FREE, _UNKNOWN = -1, -1
 _MIX, _HALF, _ONE = np.uint64(0x9E3779B97F4A7C15), np.uint64(32), np.uint64(1)
+
+
+class Namer(Protocol):
+    """Numbers of cleaned values; None gives 0."""
+
+    def column(self, values: Any) -> U64:
+        """The numbers of a column."""
+        ...
 
 
 class Spans(NamedTuple):
@@ -102,9 +110,9 @@ def _move(keys: U64, slots: I64, table: Any) -> None:
 class Vocabulary:
     """Outcomes for one field. An outcome's id is that of the cleaned value, 0 where it is missing or refused."""
 
-    def __init__(self, name: str, field: FieldSpec, rules: Sequence[Rule]) -> None:
+    def __init__(self, name: str, field: FieldSpec, rules: Sequence[Rule], ids: Namer | None = None) -> None:
         self._name, self._field, self._rules = name, field, rules
-        self._id = Ids(name)
+        self._id = ids or Ids(name)
         self._clear()
 
     def _clear(self) -> None:

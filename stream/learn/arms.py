@@ -1,7 +1,8 @@
 """All arms of a pipeline learning from one training log, with their progressive metrics.
 
 `Arms` is the whole state of the learner: models, metrics, position. Its `digest` is what the exactness tests
-compare. Invariant: it is a pure function of the training rows, however they were cut into blocks.
+compare. Which arm learns which row: `training.py`. Invariant: it is a pure function of the training rows, however
+they were cut into blocks.
 """
 
 import hashlib
@@ -9,8 +10,10 @@ from typing import Any
 
 from stream.block import F64, Block, Training
 from stream.evaluate.prequential import Prequential, Window
-from stream.learn.learner import Learner, State
+from stream.learn.check import Checked
+from stream.learn.learner import State
 from stream.learn.models import build
+from stream.learn.training import Policy
 from stream.learn.view import view_of
 from stream.spec import Spec
 
@@ -21,15 +24,21 @@ class Arms:
     def __init__(self, spec: Spec) -> None:
         self.rows = 0
         self.views = {name: view_of(spec, name) for name in spec.arms}
-        self.models: dict[str, Learner] = {n: build(spec, n, v.layout) for n, v in self.views.items()}
+        self.models: dict[str, Checked] = {n: build(spec, n, v.layout) for n, v in self.views.items()}
+        self.policy = Policy(spec)
+        self.learned = dict.fromkeys(spec.arms, 0)  # rows, by arm
         size, fading = spec.metrics.window_rows, spec.metrics.fading
         self.metrics = {n: Prequential(spec.task, len(spec.classes), size, fading) for n in spec.arms}
 
     def learn(self, rows: Training) -> list[tuple[str, Window]]:
-        """Score, then learn, each row in order, with every arm; returns the metric windows that were completed."""
+        """Score each row in order with every arm, and learn it with those that the policy says; returns the metric
+        windows that were completed."""
         done: list[tuple[str, Window]] = []
+        learners = self.policy.learners(rows.block)
         for name, model in self.models.items():
-            scores = model.score_learn(self.views[name].of(rows.block), rows.label)
+            seen = self.views[name].of(rows.block)
+            scores, learned = self.policy.score_learn(model, name, seen, rows.label, learners)
+            self.learned[name] += learned
             windows = self.metrics[name].update(scores, rows.label, rows.label_time_ms)
             done += [(name, w) for w in windows]
         self.rows += len(rows)
@@ -50,7 +59,8 @@ class Arms:
             own, metric = model.state(), self.metrics[name].state()
             arrays: dict[str, Any] = {f"model.{k}": v for k, v in own.arrays.items()}
             arrays |= {f"metric.{k}": v for k, v in metric.arrays.items()}
-            out[name] = State(arrays, {"model": own.meta, "metric": metric.meta, "rows": self.rows})
+            learned = {} if self.policy.name == "shared" else {"learned": self.learned[name]}
+            out[name] = State(arrays, {"model": own.meta, "metric": metric.meta, "rows": self.rows, **learned})
         return out
 
     def restore(self, states: dict[str, State]) -> None:
@@ -59,6 +69,7 @@ class Arms:
             self.models[name].restore(_part(state, "model"))
             self.metrics[name].restore(_part(state, "metric"))
             self.rows = state.meta["rows"]
+            self.learned[name] = state.meta.get("learned", self.rows)
 
 
 def _part(state: State, part: str) -> State:

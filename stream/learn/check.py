@@ -65,6 +65,10 @@ class Checked:
 
     def score_learn(self, block: Block, label: F64) -> F64:
         """See Learner. Raises ValueError for a wrong block or label; nothing is learned then."""
+        return self.allowed(block, label).score_learn(block, label)
+
+    def allowed(self, block: Block, label: F64) -> Learner:
+        """The model itself, which may be given these rows in any pieces. Raises ValueError for wrong ones."""
         self._check(block)
         if label.dtype != np.float64 or label.shape != (len(block),):
             raise ValueError(f"label: found {label.dtype}{list(label.shape)}; float64[{len(block)}] is wanted")
@@ -72,7 +76,7 @@ class Checked:
         if wrong.any():
             row = int(wrong.argmax())
             raise ValueError(f"label: row {row}: found {label[row]:g}; {allowed(self._task, self._classes)}")
-        return self.inner.score_learn(block, label)
+        return self.inner
 
     def score(self, block: Block) -> F64:
         """See Learner. Raises ValueError for a wrong block."""

@@ -6,6 +6,7 @@ import numpy as np
 
 from stream.block import Block, Layout
 from stream.encode.encoder import layout_of
+from stream.encode.owner import ARM
 from stream.spec import Spec
 
 
@@ -37,7 +38,7 @@ def view_of(spec: Spec, arm: str) -> View:
         names = {column, column.partition(".")[0]}
         return (given.fields is None or bool(names & set(given.fields))) and not names & set(given.without)
 
-    numeric = tuple(i for i, n in enumerate(layout.numeric) if seen(n))
+    numeric = tuple(i for i, n in enumerate(layout.numeric) if n != ARM and seen(n))
     categories = tuple(i for i, n in enumerate(layout.categories) if seen(n))
     tokens = tuple(n for n in layout.tokens if seen(n))
     own = Layout(tuple(layout.numeric[i] for i in numeric), tuple(layout.categories[i] for i in categories), tokens)

@@ -22,10 +22,12 @@ MAY_IMPORT = {
     "benchmarks": {"schemas", "stream", "infra", "consumers"},
 }
 # A part of `stream` may import those before it. Steps stand in data order; between join and learn stand the parts that
-# learn and predict are made of: the shape of a model's state, progressive metrics, snapshots of states.
+# learn and predict are made of: the shape of a model's state, progressive metrics, snapshots of states. Assignment
+# stands early, since a row may have to know who serves it.
 ORDER = (
-    "limits", "errors", "clock", "jit", "block", "spec", "arrive", "clean", "encode", "intake", "join",
-    "learn.learner", "evaluate.measures", "evaluate.roc", "evaluate.prequential", "registry", "learn",
+    "limits", "errors", "clock", "jit", "block", "spec", "experiment.slots", "experiment.control", "predict.assign",
+    "predict.steer", "arrive", "clean", "encode", "intake",
+    "join", "learn.learner", "evaluate.measures", "evaluate.roc", "evaluate.prequential", "registry", "learn",
     "spec_load", "evaluate", "experiment", "predict", "explain", "export", "ship",
 )  # fmt: skip
 IMPURE = {
