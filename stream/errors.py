@@ -9,6 +9,7 @@ HeadwaterError                  a person can act on it: one line, no traceback, 
 │   └── OffsetLost              the offset to go on from is no longer in the topic
 ├── SnapshotError               no snapshot can be used
 ├── StorageError                the disk refused (full, read-only)
+├── ElasticError                Elasticsearch can't be reached, or refuses
 └── LimitReached                a declared bound was met where going on would lose data
 
 Anything else is a bug and crashes with its traceback. Bad *events* are not errors but values: `Reject`.
@@ -72,6 +73,12 @@ class StorageError(HeadwaterError):
     """The disk refused: full, read-only, missing."""
 
     exit_code = 9
+
+
+class ElasticError(HeadwaterError):
+    """Elasticsearch can't be reached in time, or refuses."""
+
+    exit_code = 11
 
 
 class LimitReached(HeadwaterError):

@@ -27,8 +27,8 @@ app = typer.Typer(
     help="Streaming online learning: events on Kafka in, fresh predictions over gRPC out.\n\n"
     "Example: headwater demo --flights 5000",
     epilog="Exit codes: 0 well; 1 anything else, or a bug; 2 usage, settings or spec; 3 schema; 4 data; "
-    "5 broker; 6 no topic; 7 offset lost; 8 snapshot; 9 disk; 10 limit; 75 a step hung, start it again; "
-    "130 Ctrl-C.",
+    "5 broker; 6 no topic; 7 offset lost; 8 snapshot; 9 disk; 10 limit; 11 Elasticsearch; 75 a step hung, "
+    "start it again; 130 Ctrl-C.",
     no_args_is_help=True,
     pretty_exceptions_enable=False,
     rich_markup_mode=None,
@@ -132,7 +132,7 @@ def working(what: str, as_json: bool) -> Iterator[None]:
 
 def main(argv: Sequence[str] | None = None) -> None:
     """Entry point; leaves by SystemExit."""
-    from consumers.cli import commands, experiment, explain, export, look, make, schema  # noqa: F401  they register
+    from consumers.cli import commands, experiment, explain, export, look, make, optimise, schema  # noqa: F401  they register
 
     for stream in (sys.stdout, sys.stderr):
         if hasattr(stream, "reconfigure"):
