@@ -181,7 +181,12 @@ def _known(spec: Spec, arms: Any) -> None:
 
 
 def _checked(spec: Spec, state: State, record: Control) -> Control:
-    """Raises DataError with the reason why the record would not count."""
+    """Raises DataError with the reason why the record would not count, or serves a shadow arm."""
+    for arm, weight in record.weights.items():
+        if weight > 0 and spec.arms[arm].shadow:
+            raise DataError(
+                f"{arm}: found share {weight:g}; a shadow arm is never served: take `shadow` off in the spec"
+            )
     if spec.experiment.assignment == 2 and record.action not in ENDING:
         quotas(list(record.weights.values()))
     _, why_not = after(spec, state, record)

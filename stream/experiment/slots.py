@@ -39,9 +39,9 @@ def quotas(shares: Sequence[float]) -> list[int]:
 
     Raises DataError for shares that can't be, or a share above 0 that is less than a slot.
     """
-    exact = [share * SLOTS for share in shares]
-    if not shares or min(shares) < 0 or abs(sum(shares) - 1) > SUM_SLACK:
+    if not shares or not all(s >= 0 for s in shares) or abs(sum(shares) - 1) > SUM_SLACK:
         raise DataError(f"shares: found {list(shares)}; each ≥ 0 and 1 together is wanted")
+    exact = [share * SLOTS for share in shares]
     found = [int(x + SUM_SLACK) for x in exact]
     order = sorted(range(len(shares)), key=lambda i: (found[i] - exact[i], i))
     for i in order[: SLOTS - sum(found)]:
