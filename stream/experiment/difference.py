@@ -2,7 +2,7 @@
 
 Each outcome becomes one score whose expectation is the difference, given all that came before: with means m of both
 arms *so far*, m₁ - m₀, corrected by (value - m₁) / propensity if the arm got it, by -(value - m₀) / propensity if the
-control did. Source: augmented inverse propensity weighting, sequentially: Howard et al. 2021, section 5.2; Waudby-Smith
+control did. Source: augmented inverse propensity weighting, sequentially: Howard et al. 2021, corollary 2; Waudby-Smith
 et al. 2024, section 3. So a ramp, or a world that changes, makes no false alarm: what is estimated is the mean
 difference over the outcomes so far.
 

@@ -8,8 +8,9 @@ kinds need only a count, a sum and a spread, so what has been learned so far can
   nonasymptotic confidence sequences", theorem 4 (empirical Bernstein) with the gamma-exponential mixture, proposition
   9.
 - `unbounded`: a normal mixture with estimated variance, the asymptotic confidence sequence of Waudby-Smith, Arbour,
-  Sinha, Kennedy and Ramdas 2024, theorem 2.2; in Student's form (Lindon, Ham, Tingley and Bojinov 2022, "Anytime-valid
-  inference in linear models"), which is exact for normal values from the second on and the same in the limit.
+  Sinha, Kennedy and Ramdas 2024, "Time-uniform central limit theory and asymptotic confidence sequences"; in Student's
+  form (Lindon, Ham, Tingley and Bojinov 2022, "Anytime-valid inference in linear models"), which is exact for normal
+  values from the second on and the same in the limit.
 
 All functions take arrays of one shape and are two-sided.
 """
