@@ -41,6 +41,11 @@ def cached(function: Function) -> Function:
     return cast(Function, numba.njit(**_ENTRY)(function))
 
 
+def brief(function: Function) -> Function:
+    """As `cached`, with the GIL kept: for few microseconds, giving it up costs a busy process more than it saves."""
+    return cast(Function, numba.njit(**(_ENTRY | {"nogil": False}))(function))
+
+
 def digest_of(*files: Path) -> int:
     """56 bits that change with any of the files, and with how kernels are compiled."""
     sources = b"".join(f.read_bytes() for f in (Path(__file__), *sorted(files)))

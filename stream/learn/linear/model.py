@@ -172,6 +172,10 @@ class Linear(Hashed):
             # scratch of its own: predictions may run beside one another
             general.score_rows(*rows, a, self._rules, np.empty_like(self._z), out)
 
+    def plain_arrays(self) -> tuple[Arrays, int] | None:
+        """What `kernel.score_rows` reads, not a copy, and the loss; None where another kernel scores."""
+        return (self._a, self._loss) if self._plain else None
+
     def _meta(self) -> dict[str, Any]:
         return {**self._params.model_dump(), "loss": self._loss}
 
