@@ -132,7 +132,7 @@ def working(what: str, as_json: bool) -> Iterator[None]:
 
 def main(argv: Sequence[str] | None = None) -> None:
     """Entry point; leaves by SystemExit."""
-    from consumers.cli import commands, experiment, explain, export, look, make, optimise, schema  # noqa: F401  they register
+    from consumers.cli import commands, experiment, explain, export, look, make, optimise, schema  # noqa: F401
 
     for stream in (sys.stdout, sys.stderr):
         if hasattr(stream, "reconfigure"):

@@ -5,10 +5,12 @@ refused. Invariant as for every learner: what it adds to a pipeline's state depe
 were cut into blocks; hence rows of the training log go through the model one at a time.
 """
 
+from pathlib import Path
+
 from stream.block import F64, Block, Layout
 from stream.errors import DataError, SnapshotError
 from stream.learn.learner import State
-from stream.learn.onnx_model import OnnxParams, Refused, opened
+from stream.learn.onnx_model import OnnxModel, OnnxParams, Refused, opened
 from stream.learn.view import view_of
 from stream.spec import FieldSpec, Spec
 
@@ -30,13 +32,7 @@ class OnnxArm:
 
     def __init__(self, layout: Layout, spec: Spec, params: OnnxParams) -> None:
         self._file = params.name
-        absent = tuple(n for n in layout.numeric if not _always(spec.event.fields.get(n.partition(".")[0])))
-        try:
-            self._model = opened(
-                spec.folder / params.name, layout, spec.task, max(2, len(spec.classes)), absent, params
-            )
-        except Refused as e:
-            raise DataError(str(e)) from e
+        self._model = model_of(spec.folder / params.name, layout, spec, params)
 
     def score_learn(self, block: Block, label: F64) -> F64:
         """See Learner; nothing is learned."""
@@ -63,6 +59,15 @@ class OnnxArm:
     def finite(self) -> bool:
         """See Learner."""
         return True
+
+
+def model_of(path: Path, layout: Layout, spec: Spec, params: OnnxParams) -> OnnxModel:
+    """The file's model, held to what an arm of this layout is given. Raises DataError when it doesn't fit."""
+    absent = tuple(n for n in layout.numeric if not _always(spec.event.fields.get(n.partition(".")[0])))
+    try:
+        return opened(path, layout, spec.task, max(2, len(spec.classes)), absent, params)
+    except Refused as e:
+        raise DataError(str(e)) from e
 
 
 def _always(field: FieldSpec | None) -> bool:

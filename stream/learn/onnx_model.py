@@ -107,7 +107,7 @@ class OnnxModel:
         numeric[-1, [n in absent for n in layout.numeric]] = np.nan
         block = _rows(numeric, len(layout.categories))
         try:
-            raw = self._run({feed.name: feed.fill(block)[:1] for feed in self._feeds})
+            raw = self.run({name: x[:1] for name, x in self.feeds(block).items()})
         except Exception as e:  # onnxruntime's own
             raise Refused([f"model: it fails for a row of zeros: {_first_line(e)}"]) from None
         shapes = {"binary": [(1,), (1, 1), (1, 2)], "regression": [(1,), (1, 1)]}
@@ -135,15 +135,20 @@ class OnnxModel:
                 ]
             )
 
-    def _run(self, feeds: dict[str, NDArray[Any]]) -> NDArray[Any]:
+    def feeds(self, block: Block) -> dict[str, NDArray[Any]]:
+        """What its inputs are given of the block."""
+        return {feed.name: feed.fill(block) for feed in self._feeds}
+
+    def run(self, feeds: dict[str, NDArray[Any]]) -> NDArray[Any]:
+        """Its output as it comes. Raises what onnxruntime raises."""
         return np.asarray(self._session.run([self._output], feeds)[0])
 
     def _values(self, block: Block, single: bool = False) -> F64:
         """What it answers, float64[n] or [n, classes]; NaN for rows that onnxruntime fails on."""
-        feeds = {feed.name: feed.fill(block) for feed in self._feeds}
+        feeds = self.feeds(block)
         if not single:
             try:
-                return self._read(self._run(feeds))
+                return self._read(self.run(feeds))
             except Exception:  # a row that it can't take; those around it can be answered
                 pass
         names, ask, wanted = list(feeds), self._session.run, [self._output]

@@ -28,7 +28,7 @@ ORDER = (
     "limits", "errors", "clock", "jit", "block", "spec", "experiment.slots", "experiment.control", "predict.assign",
     "predict.steer", "arrive", "clean", "encode", "intake",
     "join", "learn.learner", "evaluate.measures", "evaluate.roc", "evaluate.prequential", "registry", "learn",
-    "spec_load", "evaluate", "experiment", "predict", "explain", "export", "ship",
+    "spec_load", "evaluate", "experiment", "predict", "explain", "export", "optimise", "ship",
 )  # fmt: skip
 IMPURE = {
     "socket", "ssl", "select", "selectors", "asyncio", "http", "urllib", "urllib3", "requests", "httpx", "aiohttp",
