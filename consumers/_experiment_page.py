@@ -24,14 +24,16 @@ _STYLE = """
 body{margin:0;background:var(--bg);color:var(--ink);font:16px/1.5 system-ui,sans-serif}
 main{max-width:1040px;margin:0 auto;padding:20px 16px 60px}h1{font-size:1.6rem;margin:.3em 0}h2{margin:1.8em 0 .3em}
 p{max-width:75ch;margin:.5em 0}.soft{color:var(--soft)}.wide{overflow-x:auto}table{border-collapse:collapse;width:100%}
-th,td{text-align:right;padding:5px 10px;border-bottom:1px solid var(--line);font-variant-numeric:tabular-nums}
-th:first-child,td:first-child{text-align:left}.good{color:var(--good)}.bad{color:var(--bad)}.plot{height:340px}
+th,td{text-align:right;white-space:nowrap;padding:5px 10px;border-bottom:1px solid var(--line);
+font-variant-numeric:tabular-nums}
+th:first-child,td:first-child{text-align:left}.wide+.wide{margin-top:16px}.good{color:var(--good)}
+.bad{color:var(--bad)}.plot{height:340px}
 """
 _SCRIPT = """
 const style=()=>getComputedStyle(document.documentElement),v=n=>style().getPropertyValue(n).trim();
 const ink=()=>({paper_bgcolor:'rgba(0,0,0,0)',plot_bgcolor:'rgba(0,0,0,0)','font.color':v('--ink'),
 'xaxis.gridcolor':v('--line'),'yaxis.gridcolor':v('--line'),'yaxis.zerolinecolor':v('--soft')});
-for(const [id,f] of Object.entries(FIGURES))Plotly.newPlot(id,f.data,f.layout,{responsive:true,displaylogo:false})
+for(const [id,f] of Object.entries(FIGURES))Plotly.newPlot(id,f.data,f.layout,{responsive:true,displayModeBar:false})
 .then(()=>Plotly.relayout(id,ink()));
 matchMedia('(prefers-color-scheme:dark)').addEventListener('change',
 ()=>Object.keys(FIGURES).forEach(id=>Plotly.relayout(id,ink())));
@@ -106,7 +108,7 @@ def _metric(r: Report, m: MetricReport, figures: dict[str, go.Figure]) -> str:
     drawn: dict[str, Sequence[Track | Comparison]] = {"arms": m.arms, "gaps": m.comparisons}
     for kind, lines_ in drawn.items():
         if any(math.isfinite(p.high - p.low) for line in lines_ for p in line.points):
-            figures[f"{m.metric.name}_{kind}"] = _bands(lines_, titles[kind], kind == "gaps")
+            figures[f"{m.metric.name}_{kind}"] = _bands(lines_, list(r.planned), titles[kind], kind == "gaps")
             parts.append(f'<div class="plot" id="{m.metric.name}_{kind}"></div>')
     if m.policies:
         rows = [
@@ -130,14 +132,14 @@ def _verdict(c: Comparison) -> str:
     return f'<span class="{colour}">{c.verdict}</span>'
 
 
-def _bands(lines: Sequence[Track | Comparison], title: str, zero: bool) -> go.Figure:
-    """Estimates over outcomes, each with its narrowing interval."""
+def _bands(lines: Sequence[Track | Comparison], arms: Sequence[str], title: str, zero: bool) -> go.Figure:
+    """Estimates over outcomes, each with its narrowing interval; an arm has one colour on the whole page."""
     figure, reach = go.Figure(), 0.0
-    for i, line in enumerate(lines):
+    for line in lines:
         kept = [(n, p) for n, p in zip(line.at, line.points, strict=True) if math.isfinite(p.high - p.low)]
         if not kept:
             continue
-        colour, x = COLOURS[i % len(COLOURS)], [n for n, _ in kept]
+        colour, x = COLOURS[arms.index(line.arm) % len(COLOURS)], [n for n, _ in kept]
         both = [p.high for _, p in kept] + [p.low for _, p in reversed(kept)]
         figure.add_scatter(
             x=x + x[::-1], y=both, fill="toself", fillcolor=colour, opacity=0.18, line={"width": 0}, hoverinfo="skip",
@@ -155,8 +157,9 @@ def _bands(lines: Sequence[Track | Comparison], title: str, zero: bool) -> go.Fi
 
 def _laid_out(figure: go.Figure, x: str, y: str) -> go.Figure:
     figure.update_layout(
-        template="none", margin={"l": 64, "r": 16, "t": 24, "b": 48}, legend={"orientation": "h", "y": 1.12},
-        xaxis={"title": x}, yaxis={"title": y},
+        template="none", margin={"l": 64, "r": 16, "t": 32, "b": 48}, legend={"orientation": "h", "y": 1.14},
+        showlegend=True, xaxis={"title": {"text": x, "standoff": 8}, "automargin": True},
+        yaxis={"title": {"text": y, "standoff": 12}, "automargin": True},
     )  # fmt: skip
     return figure
 
