@@ -90,7 +90,6 @@ DRIFTS: Streams = {
     "RandomRBFDrift": (partial(_rbf, change_speed=0.001, n_drift_centroids=30), ()),
     "Phishing, again and again": CLASSES["Phishing, again and again"],
     "Bananas, again and again": CLASSES["Bananas, again and again"],
-    "Shuttle, again and again": (lambda rows: _again(datasets.Shuttle()), ()),
 }
 VALUES: Streams = {
     "Friedman": (lambda rows: iter(synth.Friedman(seed=1)), ()),
