@@ -10,6 +10,7 @@ from typing import Any
 
 import numpy as np
 
+from consumers._control import state_of
 from consumers._read import decoder_for, read_topic
 from consumers.clean import find_writer
 from consumers.settings import Settings
@@ -46,6 +47,7 @@ def report_of(
         covariate=(covariate, _numbers(columns[covariate])) if covariate else None,
         dimensions={name: ["missing" if v is None else str(v) for v in columns[name]] for name in by},
         each_event=each_event,
+        state=state_of(spec, settings),
     )
     return analyse(spec, exposed, outcomes, collector.counts, asked)
 

@@ -1,17 +1,44 @@
-"""The commands about experiments: report says how the arms compare, at any time, as often as one likes."""
+"""The commands about experiments: how the arms compare, who gets which, and what was changed about it."""
 
+import getpass
+import socket
+import time
+from dataclasses import asdict
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
+from rich.markup import escape
 
-from consumers.cli.app import JsonOpt, KafkaOpt, SpecArg, app, give_json, note, out, progress, settings_of, spec_of
+from consumers.cli.app import (
+    JsonOpt,
+    KafkaOpt,
+    SpecArg,
+    app,
+    give_json,
+    note,
+    out,
+    progress,
+    say,
+    settings_of,
+    spec_of,
+    working,
+)
+from stream.errors import DataError
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from consumers._control import Make
+    from consumers.guard import Look
+    from consumers.settings import Settings
     from stream.experiment.report import Report
+    from stream.spec import Spec
 
 experiments = typer.Typer(
-    help="Experiments: how the arms compare.\n\nExample: headwater experiment report examples/flights.yaml",
+    help="Experiments: how the arms compare, and who gets which.\n\n"
+    "Example: headwater experiment report examples/flights.yaml",
     no_args_is_help=True,
     rich_markup_mode=None,
 )
@@ -20,7 +47,7 @@ app.add_typer(experiments, name="experiment")
 
 @experiments.callback()
 def _group() -> None:
-    """Experiments: how the arms compare.
+    """Experiments: how the arms compare, who gets which.
 
     Example: headwater experiment report examples/flights.yaml
     """
@@ -58,6 +85,167 @@ def report(
 
         write_page(found, html)
         note(f"report: {html}")
+
+
+WhyOpt = Annotated[str, typer.Option(help="the reason; it is recorded")]
+WhoOpt = Annotated[str | None, typer.Option(help="who changes it; default: user@host")]
+
+
+@experiments.command()
+def ramp(
+    spec: SpecArg,
+    shares: Annotated[list[str], typer.Argument(help="ARM=SHARE, from 0 to 1; the others share what is left")],
+    why: WhyOpt,
+    who: WhoOpt = None,
+    kafka: KafkaOpt = None,
+    as_json: JsonOpt = False,
+) -> None:
+    """Give arms other shares, in all servers at once.
+
+    Example: headwater experiment ramp examples/flights.yaml tree=0.2 --why "first look was good"
+    """
+    from stream.experiment.control import ramp as record
+
+    loaded, named = spec_of(spec), _shares(shares)
+    _change(loaded, settings_of(kafka), lambda state: record(loaded, state, named, *_by(who, why)), as_json)
+
+
+@experiments.command()
+def stop(spec: SpecArg, why: WhyOpt, who: WhoOpt = None, kafka: KafkaOpt = None, as_json: JsonOpt = False) -> None:
+    """End the experiment: everybody gets the control. `ramp` goes on with it.
+
+    Example: headwater experiment stop examples/flights.yaml --why "the tree is too slow"
+    """
+    from stream.experiment.control import end
+
+    loaded = spec_of(spec)
+    _change(loaded, settings_of(kafka), lambda state: end(loaded, state, None, *_by(who, why)), as_json)
+
+
+@experiments.command()
+def promote(
+    spec: SpecArg,
+    arm: Annotated[str, typer.Argument(help="the arm that wins")],
+    why: WhyOpt,
+    who: WhoOpt = None,
+    kafka: KafkaOpt = None,
+    as_json: JsonOpt = False,
+) -> None:
+    """End the experiment: everybody but a hold-out gets this arm.
+
+    Example: headwater experiment promote examples/flights.yaml tree --why "better by 0.01 in Brier"
+    """
+    from stream.experiment.control import end
+
+    loaded = spec_of(spec)
+    _change(loaded, settings_of(kafka), lambda state: end(loaded, state, arm, *_by(who, why)), as_json)
+
+
+@experiments.command()
+def history(spec: SpecArg, kafka: KafkaOpt = None, as_json: JsonOpt = False) -> None:
+    """What was changed, when, by whom and why; and what holds now.
+
+    Example: headwater experiment history examples/flights.yaml
+    """
+    from consumers._control import state_of
+
+    loaded = spec_of(spec)
+    state = state_of(loaded, settings_of(kafka))
+    if as_json:
+        now = {"seq": state.seq, "shares": dict(state.shares), "ended": state.ended}
+        give_json({"experiment": loaded.experiment.name, "now": now, "records": [asdict(r) for r in state.records]})
+        return
+    from rich.table import Table
+
+    table = Table("seq", "when", "action", "shares", "who", "why", title=f"{loaded.name}, {loaded.experiment.name}")
+    table.add_row("0", "", "spec", _shown(state.epochs[0]), "", "")
+    for r, shares in zip(state.records, state.epochs[1:], strict=True):
+        when = f"{datetime.fromtimestamp(r.when_ms / 1000, UTC):%Y-%m-%d %H:%M:%S}"
+        table.add_row(str(r.seq), when, f"{r.action} {r.arm}".strip(), _shown(shares), escape(r.who), escape(r.why))
+    out.print(table)
+    say(f"now: {_shown(state.shares)}{', ended' if state.ended else ''}")
+
+
+@experiments.command()
+def guard(
+    spec: SpecArg,
+    once: Annotated[bool, typer.Option("--once", help="look once, and end")] = False,
+    every: Annotated[float, typer.Option(help="seconds between looks", min=0.1)] = 5.0,
+    kafka: KafkaOpt = None,
+    as_json: JsonOpt = False,
+) -> None:
+    """Watch the spec's guardrails, and drain an arm that is shown to be worse, until Ctrl-C or SIGTERM.
+
+    Example: headwater experiment guard examples/flights.yaml --once
+    """
+    from consumers.guard import watch
+    from consumers.run import until_signalled
+    from stream.spec import control_of
+
+    loaded, settings, left = spec_of(spec), settings_of(kafka), until_signalled()
+    looks: list[Look] = []
+    said: dict[tuple[str, str], str] = {}
+
+    def told(look: "Look") -> None:
+        looks[:] = [look]
+        for f in look.findings:
+            text = f"{f.why(control_of(loaded))}: {'WORSE' if f.worse else 'not shown to be worse'}"
+            if said.get((f.arm, f.metric)) != text and not as_json:
+                say(text)
+            said[f.arm, f.metric] = text
+        for r in look.drained:
+            if not as_json:
+                say(f"change {r.seq}, guardrail {r.arm}: {_shown(r.weights)}")
+            elif not once:
+                give_json(asdict(r), None)
+
+    watch(loaded, settings, lambda: left() or (once and bool(looks)), every, told)
+    if once and as_json:
+        give_json(asdict(looks[0]))
+    elif once and not looks[0].findings:
+        say("nothing to judge: no arm beside the control has a share, or no outcome is known yet")
+
+
+def _by(who: str | None, why: str) -> tuple[str, int, str]:
+    """Who, when and why. Raises DataError for an empty reason."""
+    if not why.strip():
+        raise DataError("--why: found nothing; a reason is wanted, for those who read the history")
+    return who or f"{getpass.getuser()}@{socket.gethostname()}", time.time_ns() // 1_000_000, why.strip()
+
+
+def _shares(given: list[str]) -> dict[str, float]:
+    found: dict[str, float] = {}
+    for word in given:
+        arm, _, share = word.partition("=")
+        try:
+            value = float(share)
+        except ValueError:
+            raise DataError(f"share: found {word!r}; ARM=SHARE is wanted, tree=0.2 say") from None
+        if arm in found:
+            raise DataError(f"share: found {arm} twice, {found[arm]:g} and {value:g}; once is wanted")
+        found[arm] = value
+    return found
+
+
+def _shown(shares: "Mapping[str, float]") -> str:
+    return ", ".join(f"{arm} {share:.4g}" for arm, share in shares.items())
+
+
+def _change(spec: "Spec", settings: "Settings", make: "Make", as_json: bool) -> None:
+    """Write it, and tell what it changed."""
+    from consumers._control import change
+    from stream.experiment.control import least_moved, moved
+
+    with working("writing", as_json):
+        done = change(spec, settings, make)
+    share, least = moved(spec, done.before, done.after), least_moved(done.before, done.after)
+    if as_json:
+        give_json({"record": asdict(done.record), "shares": dict(done.after.shares), "moved": share})
+        return
+    say(f"change {done.record.seq}, {done.record.action}: {_shown(done.after.shares)}")
+    say(f"{share:.2%} of the experiment's units get another arm")
+    if share > least + 1e-6 and not done.after.ended:
+        note(f"note: {least:.2%} would do; `assignment: 2` in a new experiment's spec moves no more than that")
 
 
 def show(r: "Report") -> None:

@@ -26,12 +26,14 @@ from stream.spec import Spec
 
 @dataclass(frozen=True, slots=True)
 class Exposed:
-    """n exposures that count, in the order served. arm: its place in the spec; propensity float64[n]; ids of events."""
+    """n exposures that count, in the order served. arm: its place in the spec; propensity float64[n]; ids of events;
+    seq: number of the control record that was followed."""
 
     arm: I64
     propensity: F64
     served_ms: I64
     ids: list[str]
+    seq: I64
 
     def __len__(self) -> int:
         return len(self.ids)
@@ -108,6 +110,7 @@ class Collector:
             np.array([r["propensity"] for r in kept], np.float64),
             np.array([r["served_ms"] for r in kept], np.int64),
             [r["id"] for r in kept],
+            np.array([r.get("control_seq", 0) for r in kept], np.int64),
         )
         return exposed, kept
 

@@ -8,11 +8,12 @@ became meanwhile, since record 1 says what it began from.
 
 import math
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from itertools import accumulate
 from typing import Any, Literal
 
 import numpy as np
+from numpy.typing import NDArray
 
 from stream.block import I64
 from stream.errors import DataError
@@ -57,6 +58,25 @@ class State:
     records: tuple[Control, ...] = ()
 
 
+def running_shares(state: State) -> Mapping[str, float]:
+    """The shares under which the experiment runs, or ran last."""
+    ended = [False, *(r.action in ENDING for r in state.records)]
+    return next(s for s, over in zip(reversed(state.epochs), reversed(ended), strict=True) if not over)
+
+
+def compared(state: State, seq: I64, arm: str, control: str, since: int = 0) -> NDArray[np.bool_]:
+    """Which exposures of these record numbers let two arms be compared: either could have been given; bool[n].
+
+    Without records all do: then the logged propensities are all that is known.
+    """
+    if not state.records:
+        return np.ones(len(seq), bool)
+    both = np.array([e[arm] > 0 and e[control] > 0 for e in state.epochs])
+    both[:since] = False
+    known = (seq >= 0) & (seq < len(both))
+    return np.asarray(known & both[np.where(known, seq, 0)], bool)
+
+
 def begin(spec: Spec, weights: Mapping[str, float] | None = None) -> State:
     """The state without any record: the spec's weights, or those that record 1 began from."""
     given = dict(weights) if weights is not None else {arm: a.weight for arm, a in spec.arms.items()}
@@ -78,7 +98,7 @@ def after(spec: Spec, state: State, record: Control) -> tuple[State, str]:
         return state, f"its number is {record.seq}, the next one is {state.seq + 1}"
     try:
         if state.seq == 0 and record.before:
-            state = replace(begin(spec, record.before), epochs=state.epochs)
+            state = begin(spec, record.before)
         weights = shares_of(record.weights, list(spec.arms), state.rest)
         return _next(spec, state, record, weights), ""
     except DataError as e:

@@ -11,16 +11,18 @@ from dataclasses import asdict, dataclass, field
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from stream.block import F64, I64
 from stream.errors import DataError
 from stream.experiment.collect import Exposed, Outcomes
+from stream.experiment.control import State, begin, compared, running_shares
 from stream.experiment.difference import CONTROL, OTHER, TREATMENT, Difference
 from stream.experiment.measure import METRICS, Metric, measured
 from stream.experiment.offpolicy import PolicyValue, dr, ips, snips
 from stream.experiment.ratio import LEVELS_MAX, SampleRatio, holm
 from stream.experiment.sequence import ALPHA, Interval, Mean, check_alpha, running
-from stream.spec import Spec
+from stream.spec import Spec, control_of
 
 POINTS = 80  # moments at which intervals are kept for the plots
 SRM_ALPHA = 0.001  # below it the sample ratio is called broken; usual for this check (Fabijan et al. 2019)
@@ -116,25 +118,25 @@ class Report:
 @dataclass(frozen=True, slots=True)
 class Question:
     """What is asked. control: default the first arm with a weight. covariate: its name and float64 of each exposure,
-    NaN where missing; dimensions: name → value of each exposure."""
+    NaN where missing; dimensions: name → value of each exposure; state: of the experiment, default the spec's."""
 
     control: str | None = None
     alpha: float = ALPHA
     covariate: tuple[str, F64] | None = None
     dimensions: Mapping[str, Sequence[str]] = field(default_factory=dict)
     each_event: bool = False
+    state: State | None = None
 
 
 def analyse(spec: Spec, exposed: Exposed, outcomes: Outcomes, counts: Mapping[str, int], asked: Question) -> Report:
     """The report. Raises DataError for an alpha or a control that can't be, or a propensity that is none."""
     check_alpha(asked.alpha)
-    total = sum(a.weight for a in spec.arms.values())
-    planned = {arm: a.weight / total for arm, a in spec.arms.items()}
-    arms = list(spec.arms)
+    state = asked.state or begin(spec)
+    planned, arms = dict(running_shares(state)), list(spec.arms)
     control = _control(spec, asked.control)
     arm, propensity = exposed.arm[outcomes.row], exposed.propensity[outcomes.row]
-    compared = [i for i, name in enumerate(arms) if name != control and (arm == i).any()]
-    alpha_each = asked.alpha / max(1, len(compared))
+    others = [i for i, name in enumerate(arms) if name != control and (arm == i).any()]
+    alpha_each = asked.alpha / max(1, len(others))
     covariate = _filled(asked.covariate[1][outcomes.row]) if asked.covariate else None
     values = measured(spec.task, outcomes.scores, outcomes.label)
     metrics = []
@@ -142,9 +144,18 @@ def analyse(spec: Spec, exposed: Exposed, outcomes: Outcomes, counts: Mapping[st
         value = values[metric.name]
         tracks = [_track(name, metric, value, arm == i, asked.alpha) for i, name in enumerate(arms) if (arm == i).any()]
         comparisons = [
-            _comparison(name, metric, value, _coded(arm, arms.index(control), i), propensity, covariate, alpha_each)
+            _comparison(
+                name,
+                metric,
+                value,
+                _coded(arm, arms.index(control), i),
+                propensity,
+                covariate,
+                alpha_each,
+                compared(state, exposed.seq[outcomes.row], name, control),
+            )
             for i, name in enumerate(arms)
-            if i in compared
+            if i in others
         ]
         policies = {name: _policies(value, arm, i, propensity, asked.alpha) for i, name in enumerate(arms)}
         kept = {name: found for name, found in policies.items() if found}
@@ -175,7 +186,7 @@ def analyse(spec: Spec, exposed: Exposed, outcomes: Outcomes, counts: Mapping[st
 
 def _control(spec: Spec, given: str | None) -> str:
     if given is None:
-        return next(name for name, arm in spec.arms.items() if arm.weight > 0)
+        return control_of(spec)
     if given not in spec.arms:
         raise DataError(f"control: found {given!r}; allowed: {', '.join(spec.arms)}")
     return given
@@ -207,13 +218,21 @@ def _coded(arm: I64, control: int, treatment: int) -> I64:
 
 
 def _comparison(
-    name: str, metric: Metric, value: F64, coded: I64, propensity: F64, covariate: F64 | None, alpha: float
+    name: str,
+    metric: Metric,
+    value: F64,
+    coded: I64,
+    propensity: F64,
+    covariate: F64 | None,
+    alpha: float,
+    counts: NDArray[np.bool_],
 ) -> Comparison:
-    ours = propensity[coded != OTHER]
+    """Of the outcomes that count; what came while one of both arms could not be given says nothing of a difference."""
+    ours = propensity[(coded != OTHER) & counts]
     difference, points, start = Difference(metric.low, metric.high, _least(ours)), [], 0
     at = _moments(len(value))
     for end in at:
-        piece = slice(start, end)
+        piece = np.flatnonzero(counts[start:end]) + start
         given = None if covariate is None else covariate[piece]
         difference.update(coded[piece], propensity[piece], value[piece], given)
         points.append(difference.interval(alpha))
