@@ -11,9 +11,11 @@ from typing import Any
 import numpy as np
 import onnx
 import pytest
+import yaml
 
 from consumers._rows import Rows
 from consumers.cli import main
+from consumers.demo.flights import read_flights
 from consumers.learn import snapshot_folder
 from consumers.publish import typed_events
 from consumers.settings import Settings
@@ -59,8 +61,22 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
         "state_hash": digest(arms.states()),
         "through": {"label_offset": 0, "label_time_ms": 0, "label_published_ms": 0},
     }  # fmt: skip
+    _frozen(made)
     write(snapshot_folder(Settings(data=made / "data"), spec), arms.states(), meta, 3)
     return made
+
+
+def _frozen(folder: Path) -> None:
+    """frozen.yaml, whose arm reads models/late.onnx, and some labelled flights."""
+    flights, model = ROOT / "examples/flights", folder / "models/late.onnx"
+    model.parent.mkdir()
+    model.write_bytes((flights / "late_mlp.onnx").read_bytes())
+    (folder / "flight.avsc").write_text((flights / "flight.avsc").read_text())
+    raw = yaml.safe_load((ROOT / "examples/flights.yaml").read_text())
+    raw["event"]["schema"], raw["arms"] = "flight.avsc", {"frozen": {"model": "onnx:models/late.onnx"}}
+    (folder / "frozen.yaml").write_text(yaml.safe_dump(raw, sort_keys=False))
+    known = [f for f in read_flights(1500) if f.late is not None]
+    (folder / "flights.jsonl").write_text("".join(json.dumps({**f.event, "late": f.late}) + "\n" for f in known))
 
 
 def _commands() -> list[str]:
@@ -80,9 +96,12 @@ def test_each_command_of_the_page_runs(folder: Path, monkeypatch: pytest.MonkeyP
             runpy.run_path(words[1], run_name="__main__")
         else:
             assert words[0] == "headwater"
-            assert _run(*words[1:]) == 0, line
+            few = ["--rounds", "1"] if words[1] == "optimise" else []
+            assert _run(*words[1:], *few) == 0, line
     for name in ("late", "logistic", "tree", "swappable"):
         onnx.checker.check_model(onnx.load(folder / f"{name}.onnx"))
+    promoted = (folder / "models/late.onnx").read_bytes()
+    assert promoted == (folder / "forms/late-int8-dynamic.onnx").read_bytes()
     _snippet(folder)
 
 
