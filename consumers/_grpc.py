@@ -8,19 +8,20 @@ can't hold up predictions.
 
 import time
 from collections.abc import Callable, Mapping, Sequence
-from concurrent.futures import Future, ThreadPoolExecutor
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
-from threading import Lock
 from typing import Any
 
 import grpc
 from grpc_health.v1 import health, health_pb2, health_pb2_grpc
 from grpc_reflection.v1alpha import reflection
 
+from consumers._serve_pool import Pool
 from stream.errors import HeadwaterError
 
 SERVICE = "headwater.v1.Predictions"
 CALLS_MAX = 1024  # hard bound on calls of any kind; the gate sheds long before
+_METHODS_MAX = 100
 STOP_S = 0.25  # for answers on their way out, and for those who watch health
 _STREAMS = ("/PredictStream", "/ServerReflectionInfo")  # methods whose callers send a stream
 _NOT_SERVING = health_pb2.HealthCheckResponse.NOT_SERVING
@@ -41,33 +42,6 @@ class ServerOptions:
     message_bytes_max: int = 8 << 20
     reflection: bool = True
     drain_s: float = 10.0
-
-
-class Pool(ThreadPoolExecutor):
-    """Threads that know how many calls they hold, waiting ones included."""
-
-    def __init__(self, threads: int, name: str, held_max: int = 0) -> None:
-        super().__init__(threads, thread_name_prefix=name)
-        self.name = name
-        self.held_max = held_max  # calls at once; 0: as many as the server's options say
-        self._counting = Lock()
-        self.held = 0
-
-    def submit(self, fn: Callable[..., Any], /, *args: Any, **kwargs: Any) -> "Future[Any]":
-        """See Executor."""
-        with self._counting:
-            self.held += 1
-        try:
-            future = super().submit(fn, *args, **kwargs)
-        except BaseException:
-            self._done(None)
-            raise
-        future.add_done_callback(self._done)
-        return future
-
-    def _done(self, _: Any) -> None:
-        with self._counting:
-            self.held -= 1
 
 
 def in_pool(method: Callable[[Any, Any], Any], pool: ThreadPoolExecutor) -> Callable[[Any, Any], Any]:
@@ -133,11 +107,11 @@ class Gate(grpc.ServerInterceptor):  # type: ignore[misc]
     def __init__(
         self, services: Sequence[Service], default: Pool, held_max: int, side: ThreadPoolExecutor, told: Told
     ) -> None:
-        self._told = told
+        self._told, self._default, self._max, self.leaving = told, default, held_max, False
         self._prefixes = tuple(s.path("") for s in services)
         self._open = frozenset(s.path(method) for s in services for method in s.open)
         self._pools = {s.path(method): pool for s in services for method, pool in s.pools.items()}
-        self._default, self._max, self.leaving = default, held_max, False
+        self._known: dict[str, tuple[Pool, int] | None] = {}  # methods that were called; None: open to all
         self._full = {
             most: Refusal(
                 grpc.StatusCode.RESOURCE_EXHAUSTED,
@@ -152,14 +126,25 @@ class Gate(grpc.ServerInterceptor):  # type: ignore[misc]
 
     def intercept_service(self, continuation: Callable[[Any], Any], details: Any) -> Any:
         """See grpc.ServerInterceptor."""
-        method = details.method
-        if not method.startswith(self._prefixes) or method in self._open:
+        try:
+            known = self._known[details.method]
+        except KeyError:
+            known = self._look_up(details.method)
+        if known is None:
             return continuation(details)
         if self.leaving:
-            return self._refused(method, self._gone)
-        pool = self._pools.get(method, self._default)
-        most = pool.held_max or self._max
-        return self._refused(method, self._full[most]) if pool.held >= most else continuation(details)
+            return self._refused(details.method, self._gone)
+        pool, most = known
+        return self._refused(details.method, self._full[most]) if pool.held >= most else continuation(details)
+
+    def _look_up(self, method: str) -> tuple[Pool, int] | None:
+        found = None
+        if method.startswith(self._prefixes) and method not in self._open:
+            pool = self._pools.get(method, self._default)
+            found = pool, pool.held_max or self._max
+        if len(self._known) < _METHODS_MAX:  # callers may make up names
+            self._known[method] = found
+        return found
 
     def _refused(self, method: str, refusal: Refusal) -> Any:
         self._told(method.rpartition("/")[2], refusal.status)

@@ -9,8 +9,8 @@ from dataclasses import dataclass
 from typing import Any
 
 import schemas
-from consumers._exposures import Sender
 from consumers._kafka import Out
+from consumers._serve_sender import Sender
 from stream.arrive.reject import Reject
 from stream.clean.cleaner import ID_CHARS_MAX
 from stream.join.labels import LabelReader

@@ -14,7 +14,7 @@ from prometheus_client import CollectorRegistry, Counter, Histogram, start_http_
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily
 from prometheus_client.registry import Collector
 
-from consumers._grpc import Pool
+from consumers._serve_pool import Pool
 from consumers._serve_status import STATUS
 from stream.clock import Clock
 from stream.errors import DataError, HeadwaterError
@@ -39,17 +39,29 @@ class Meter:
             "headwater_call_seconds", "time from a call's start at work to its answer", ["method"],
             buckets=_BUCKETS_S, registry=self.registry,
         )  # fmt: skip
+        self._bound: dict[tuple[str, grpc.StatusCode], tuple[Any, Any]] = {}
+        self._bound_rows: dict[tuple[str, str, grpc.StatusCode], Any] = {}
 
     def call(self, method: str, code: grpc.StatusCode, seconds: float | None = None) -> None:
         """One call ended; `seconds`: how long it was at work."""
-        self._calls.labels(method, code.name).inc()
+        known = self._bound.get((method, code)) or self._bind(method, code)
+        known[0].inc()
         if seconds is not None:
-            self._seconds.labels(method).observe(seconds)
+            known[1].observe(seconds)
 
     def rows(self, method: str, arm: str, code: grpc.StatusCode, count: int = 1) -> None:
         """So many rows were answered, or refused (with arm '')."""
         if count:
-            self._rows.labels(method, arm, code.name).inc(count)
+            known = self._bound_rows.get((method, arm, code))
+            if known is None:
+                known = self._bound_rows[method, arm, code] = self._rows.labels(method, arm, code.name)
+            known.inc(count)
+
+    def _bind(self, method: str, code: grpc.StatusCode) -> tuple[Any, Any]:
+        """The counter and the histogram of these labels; to look them up costs more than to count."""
+        found = self._calls.labels(method, code.name), self._seconds.labels(method)
+        self._bound[method, code] = found
+        return found
 
     def watch(
         self, plane: Plane, pools: Mapping[str, Pool], exposures: Callable[[], tuple[int, int, int]], clock: Clock

@@ -1,160 +1,46 @@
-"""predict: answers over gRPC, of the newest model. Servicers here only convert and delegate to the plane.
+"""predict: answers over gRPC, of the newest model.
 
-Four things run side by side and none waits for another: calls, the follower of the models topic, exposures,
-labels. Invariant: whatever a caller sends, the answer has a status and a message (`_serve_status`).
+Five things run side by side and none waits for another: calls, the followers of the models and the experiment topic,
+exposures, labels. Invariant: whatever a caller sends, the answer has a status and a message (`_serve_status`).
 """
 
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 from threading import Lock
-from typing import Any
 
 import structlog
-from grpc import StatusCode
 
-from consumers._exposures import Exposures, MakeProducer, Sender
+from consumers._exposures import Exposures
 from consumers._follow import Follower
-from consumers._grpc import SERVICE, Pool, Server, ServerOptions, Service, Told, in_pool
+from consumers._grpc import SERVICE, Server, ServerOptions, Service, Told
 from consumers._kafka import broker_errors, make_consumer, make_producer, partitions_of
 from consumers._log import set_up
 from consumers._serve_labels import LABELS_WAITING_MAX, Labels
-from consumers._serve_metrics import Meter, Metrics, count_rows
+from consumers._serve_metrics import Meter, Metrics
 from consumers._serve_oip import OPEN, Inference
 from consumers._serve_oip import SERVICE as OIP_SERVICE
+from consumers._serve_pool import Pool
+from consumers._serve_predictions import Predictions, add_predictions
 from consumers._serve_security import Tokens, server_credentials
-from consumers._serve_status import STATUS, answered, streamed
-from consumers._serve_stream import answers
+from consumers._serve_sender import MakeProducer, Sender
+from consumers._steer import Steering
 from consumers.clean import find_writer
 from consumers.settings import Settings
-from schemas import headwater_pb2 as pb
-from schemas import headwater_pb2_grpc as pb_grpc
 from schemas import inference_pb2_grpc as oip_grpc
 from stream.arrive.framing import Decoder
 from stream.arrive.schema import EventSchema
 from stream.clock import Clock, SystemClock
 from stream.learn.warm import warm
 from stream.limits import EXPOSURES_MAX
-from stream.predict import wire
 from stream.predict.batch import Columnar
-from stream.predict.plane import Answer, Plane, event_id_of
-from stream.predict.refuse import InvalidRequest, Refused
-from stream.predict.served import Served
+from stream.predict.plane import Plane
 from stream.spec import Spec
 from stream.spec_load import event_schema
 
 log = structlog.get_logger()
-LABEL_S_MAX = 10.0  # for a call that sets no deadline
 CLOSE_S = 5.0  # for exposures and labels, each, when leaving
-
-
-# -- the service ---------------------------------------------------------------------------------------
-
-
-def _code(refused: Refused) -> int:
-    return int(STATUS[type(refused)].value[0])
-
-
-class Predictions(pb_grpc.PredictionsServicer):
-    """The handlers of headwater.v1.Predictions."""
-
-    def __init__(
-        self,
-        plane: Plane,
-        columnar: Columnar,
-        exposures: Exposures,
-        labels: Labels,
-        clock: Clock,
-        leaving: Callable[[], bool],
-        pools: Mapping[str, Pool],
-        meter: Meter | None = None,
-    ) -> None:
-        self._plane, self._columnar, self._exposures = plane, columnar, exposures
-        self._labels, self._clock, self._leaving, self.meter = labels, clock, leaving, meter
-        self._model: tuple[Served, pb.ModelVersion] | None = None
-        self.Feedback = in_pool(self._feedback, pools["Feedback"])  # type: ignore[method-assign]
-        self.PredictStream = in_pool(self._stream, pools["PredictStream"])  # type: ignore[method-assign]
-
-    @answered
-    def Predict(self, request: pb.PredictRequest, context: Any) -> pb.PredictResponse:
-        """See the .proto."""
-        begun_ns, now_ms = time.perf_counter_ns(), self._clock.wall_ms()
-        answer = self._plane.answer(wire.request_of(request), now_ms)
-        message = wire.answer_message(answer, self._model_message(answer.model))
-        self._expose("Predict", answer, now_ms, begun_ns)
-        return message
-
-    @answered
-    def PredictBatch(self, request: pb.PredictBatchRequest, context: Any) -> pb.PredictBatchResponse:
-        """See the .proto."""
-        if request.HasField("columns"):
-            return pb.PredictBatchResponse(columns=self._columns(request))
-        return pb.PredictBatchResponse(results=self._block("PredictBatch", list(request.requests)))
-
-    def _columns(self, request: pb.PredictBatchRequest) -> pb.AnswerColumns:
-        begun_ns, now_ms = time.perf_counter_ns(), self._clock.wall_ms()
-        if request.requests:
-            raise InvalidRequest("request.wrong", "requests and columns are both given; one of them is wanted")
-        batch = wire.batch_of(request.columns)
-        found = self._columnar.answer(batch, now_ms)
-        model = self._model_message(found.model)
-        message = wire.answers_message(found, self._plane.spec.classes, model, _code)
-        if self.meter is not None:
-            count_rows(self.meter, "PredictBatch", found)
-        if not batch.unlogged:
-            self._exposures.put_all(found, now_ms, (time.perf_counter_ns() - begun_ns) // 1000)
-        return message
-
-    def _result(self, method: str, found: Answer | Refused, now_ms: int, begun_ns: int) -> pb.PredictResult:
-        """The message of one row; an answer is logged."""
-        if isinstance(found, Refused):
-            if self.meter is not None:
-                self.meter.rows(method, "", STATUS[type(found)])
-            return pb.PredictResult(error=pb.RowError(status=_code(found), reason=found.reason, message=str(found)))
-        message = wire.answer_message(found, self._model_message(found.model))
-        self._expose(method, found, now_ms, begun_ns)
-        return pb.PredictResult(answer=message)
-
-    @streamed
-    def _stream(self, requests: Iterator[pb.PredictRequest], context: Any) -> Iterator[pb.PredictResult]:
-        return answers(requests, partial(self._block, "PredictStream"), self._leaving)
-
-    def _block(self, method: str, requests: list[pb.PredictRequest]) -> list[pb.PredictResult]:
-        begun_ns, now_ms = time.perf_counter_ns(), self._clock.wall_ms()
-        found = self._plane.predict_batch([wire.request_of(r) for r in requests], now_ms)
-        return [self._result(method, each, now_ms, begun_ns) for each in found]
-
-    @answered
-    def _feedback(self, request: pb.FeedbackRequest, context: Any) -> pb.FeedbackResponse:
-        now_ms = self._clock.wall_ms()
-        named = request.WhichOneof("of")
-        event_id = event_id_of(request.prediction_id) if named == "prediction_id" else request.event_id
-        left_s = context.time_remaining()
-        timeout_s = LABEL_S_MAX if left_s is None else min(LABEL_S_MAX, left_s)
-        time_ms = request.time_ms if request.HasField("time_ms") else now_ms
-        offset = self._labels.put(event_id, wire.label_of(request), time_ms, now_ms, timeout_s)
-        return pb.FeedbackResponse(event_id=event_id, label_offset=offset)
-
-    @answered
-    def Describe(self, request: pb.DescribeRequest, context: Any) -> pb.DescribeResponse:
-        """See the .proto."""
-        return wire.describe_message(self._plane, self._clock.wall_ms(), self._exposures.counts())
-
-    def _expose(self, method: str, answer: Answer, now_ms: int, begun_ns: int) -> None:
-        if self.meter is not None:
-            self.meter.rows(method, answer.arm, StatusCode.OK)
-        self._exposures.put(answer, now_ms, (time.perf_counter_ns() - begun_ns) // 1000)
-
-    def _model_message(self, served: Served) -> pb.ModelVersion:
-        """The same message for as long as the model is the same."""
-        known = self._model
-        if known is None or known[0] is not served:
-            known = self._model = (served, wire.model_message(served))
-        return known[1]
-
-
-# -- the process ---------------------------------------------------------------------------------------
 
 
 def make_decoder(spec: Spec, settings: Settings) -> Decoder:
@@ -183,7 +69,7 @@ class PredictServer:
         options = options or ServerOptions(message_bytes_max=settings.grpc_message_bytes_max)
         self._spec, self._settings = spec, settings
         self.plane = Plane(spec, make_decoder(spec, settings).decode)
-        exposures = Sender(settings, "exposures", EXPOSURES_MAX, producer)
+        exposures = Sender(settings, "exposures", EXPOSURES_MAX, producer, prompt=False)
         self.exposures = Exposures(spec.topic("predictions"), exposures)
         self.labels = Labels(spec, Sender(settings, "labels", LABELS_WAITING_MAX, producer))
         self._credentials = server_credentials(settings)
@@ -191,6 +77,7 @@ class PredictServer:
         self.metrics: Metrics | None = None
         self.server = self._make_server(options, clock or SystemClock())
         self._follower = Follower(spec, settings, self.plane, lambda: self.server.tell(True))
+        self._steering = Steering(spec, settings, self.plane)
         self.port = 0
 
     def _make_server(self, options: ServerOptions, clock: Clock) -> Server:
@@ -205,11 +92,12 @@ class PredictServer:
             return self.server.gate.leaving
 
         ours = Predictions(self.plane, columnar, self.exposures, self.labels, clock, leaving, pools, meter)
+        self.quick = ours.quick
         oip = Inference(self.plane, columnar, self.exposures, clock, leaving, side, meter)
         services = (
             Service(
                 SERVICE,
-                partial(pb_grpc.add_PredictionsServicer_to_server, ours),
+                partial(add_predictions, ours),
                 pools,
             ),
             Service(OIP_SERVICE, partial(oip_grpc.add_GRPCInferenceServiceServicer_to_server, oip), open=OPEN),
@@ -230,6 +118,7 @@ class PredictServer:
                 partitions_of(consumer, topics, self._settings)
             finally:
                 consumer.close(autocommit=False, timeout_ms=1000)
+        self._steering.start()  # before any answer
         self.listen(self._settings.grpc)
         self._follower.start()
         self.exposures.start()
@@ -249,12 +138,13 @@ class PredictServer:
     @property
     def error(self) -> BaseException | None:
         """Why the server can't go on."""
-        return self._follower.error
+        return self._follower.error or self._steering.error
 
     def close(self) -> None:
         """Leave in good order: calls first, then what they left to send. Bounded."""
         drained = self.server.drain()
         self._follower.stop()
+        self._steering.stop()
         labels = self.labels.sender.close(CLOSE_S)
         dropped = self.exposures.close(CLOSE_S)
         if self.metrics is not None:

@@ -16,9 +16,10 @@ from kafka.errors import KafkaTimeoutError
 from test_predict_plane import BAD, GOOD, NOW, make_spec, snapshot
 
 import schemas
-from consumers import _exposures
-from consumers._exposures import Exposures, Sender
+from consumers._exposures import Exposures
 from consumers._grpc import SERVICE, ServerOptions
+from consumers._kafka import Out
+from consumers._serve_sender import Sender
 from consumers._serve_status import STATUS
 from consumers.client import Answer, CallFailed, Event, PredictionClient, Security
 from consumers.predict import PredictServer
@@ -174,14 +175,14 @@ def until(holds: Any, timeout_s: float = 5.0) -> None:
 
 def hold(server: Running) -> tuple[threading.Event, list[int]]:
     """Hold calls at work until the event is set; the list grows by one with each."""
-    answer, gate, worked = server.it.plane.answer, threading.Event(), []
+    answer, gate, worked = server.it.quick.answer, threading.Event(), []
 
     def slow(*args: Any) -> Any:
         worked.append(1)
         gate.wait(5)
         return answer(*args)
 
-    server.it.plane.answer = slow  # type: ignore[method-assign]
+    server.it.quick.answer = slow  # type: ignore[method-assign]
     return gate, worked
 
 
@@ -305,7 +306,7 @@ def test_a_bug_is_told_as_internal_and_the_server_stays_up(
     server: Running, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     with monkeypatch.context() as patch:
-        patch.setattr(server.it.plane, "answer", lambda *_: 1 // 0)
+        patch.setattr(server.it.quick, "answer", lambda *_: 1 // 0)
         with pytest.raises(CallFailed, match="ZeroDivisionError") as e:
             server.client.predict(GOOD)
     assert (e.value.status, e.value.reason) == ("INTERNAL", "server.bug")
@@ -548,7 +549,7 @@ def test_exposures_that_kafka_does_not_confirm_count_as_dropped() -> None:
 
     class Parcel:
         def out(self) -> Any:
-            return _exposures.Out("t", b"v")
+            return Out("t", b"v")
 
         def sent(self, offset: int) -> None:
             raise AssertionError
@@ -600,8 +601,8 @@ def test_the_client_keeps_its_deadline_when_nobody_is_there() -> None:
 
 def test_the_client_does_not_repeat_what_can_not_pass(server: Running, monkeypatch: pytest.MonkeyPatch) -> None:
     calls: list[int] = []
-    answer = server.it.plane.answer
-    monkeypatch.setattr(server.it.plane, "answer", lambda *a: (calls.append(1), answer(*a))[1])
+    answer = server.it.plane.predict_batch
+    monkeypatch.setattr(server.it.plane, "predict_batch", lambda *a: (calls.append(1), answer(*a))[1])
     with pytest.raises(CallFailed):
         server.client.predict({"amount": -1.0, "device": "desk"})
     assert len(calls) == 1

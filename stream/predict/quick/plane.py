@@ -21,7 +21,7 @@ from stream.learn.linear.model import Linear
 from stream.predict import wire
 from stream.predict.plane import Answer, Plane
 from stream.predict.quick.row import read_row
-from stream.predict.quick.score import score_row
+from stream.predict.quick.score import score_row, warm
 from stream.predict.quick.tables import BYTES_MAX, row_of, tables_of
 from stream.predict.quick.types import Row
 from stream.predict.served import Served
@@ -53,6 +53,7 @@ class Quick(NamedTuple):
     staleness_ms: int
     how: str
     control_seq: int
+    plane: Plane
 
 
 def new_ids(count: int) -> list[str]:
@@ -150,6 +151,9 @@ class QuickPlane:
         self._room = _Room()
         self._ids: list[str] = []
         self._model: _Model | None = None
+        if self._tables is not None:  # no caller waits for a compiler
+            read_row(b"", self._tables, row_of(self._tables, spec), 0)
+            warm()
 
     @property
     def able(self) -> bool:
@@ -194,7 +198,7 @@ class QuickPlane:
         ))  # fmt: skip
         return Quick(
             answer, prediction_id, event_id, time_ms, unit, arm, asked >= 0, propensity, score, scores, served,
-            staleness_ms, how, seq,
+            staleness_ms, how, seq, self._plane,
         )  # fmt: skip
 
     def _of_classes(self, scores: tuple[float, ...], score: float) -> bytes:
@@ -216,8 +220,9 @@ def _text(body: bytes, row: Row, begin: int, end: int) -> str:
     return row.text[begin:end].tobytes().decode()
 
 
-def answer_of(quick: Quick, plane: Plane) -> Answer:
+def answer_of(quick: Quick) -> Answer:
     """The answer as the log takes it."""
+    plane = quick.plane
     label = plane.spec.classes[quick.scores.index(quick.score)] if quick.scores else ""
     experiment = plane.spec.experiment.name if quick.how == EXPERIMENT else ""
     return Answer(

@@ -7,6 +7,8 @@ import math
 from collections.abc import Callable
 from pathlib import Path
 
+import numpy as np
+
 from stream.jit import brief, digest_of
 from stream.learn.linear.kernel import LOG, sigmoid
 from stream.learn.linear.sources import SOURCES
@@ -52,3 +54,10 @@ def _entry_point(sources: int) -> Score:
 
 
 score_row = _entry_point(SOURCES ^ digest_of(Path(__file__)))
+
+
+def warm() -> None:
+    """Compile it, or load it."""
+    none, table = np.zeros(0, np.int64), np.zeros(1)
+    score_row(np.zeros((1, 0)), np.zeros((1, 0), np.uint64), none, none, np.zeros((3, 0)), np.zeros(0),
+              np.zeros(1, np.uint64), table, np.zeros(INTERCEPT + 1), LOG)  # fmt: skip
