@@ -21,10 +21,12 @@ class Gone(Exception):
 
 
 class _Call(Generic[Request, Result]):
-    __slots__ = ("alive", "done", "error", "leads", "request", "result", "until_s")
+    __slots__ = ("alive", "done", "error", "leads", "patient_until_s", "request", "result", "until_s")
 
-    def __init__(self, request: Request, alive: Callable[[], bool], until_s: float | None) -> None:
-        self.request, self.alive, self.until_s = request, alive, until_s
+    def __init__(self, request: Request, alive: Callable[[], bool], now_s: float, left_s: float | None) -> None:
+        self.request, self.alive = request, alive
+        self.until_s = None if left_s is None else now_s + left_s
+        self.patient_until_s = None if left_s is None else now_s + left_s / 2
         self.done = threading.Event()
         self.leads = False
         self.result: Result | None = None
@@ -51,7 +53,7 @@ class Gatherer(Generic[Request, Result]):
 
         Raises what `answer` raised for the block, and Gone.
         """
-        call: _Call[Request, Result] = _Call(request, alive, None if left_s is None else self._clock() + left_s)
+        call: _Call[Request, Result] = _Call(request, alive, self._clock(), left_s)
         with self._came:
             self._waiting.append(call)
             call.leads, self._busy = not self._busy, True
@@ -98,9 +100,7 @@ class Gatherer(Generic[Request, Result]):
         """How long the calls that wait may go on waiting for more."""
         if not self._wait_s:
             return 0.0
-        now_s = self._clock()
-        urgent = [(c.until_s - now_s) / 2 for c in self._waiting if c.until_s is not None]
-        return min([end_s - now_s, *urgent])
+        return min(end_s, *(c.patient_until_s or end_s for c in self._waiting)) - self._clock()
 
     def _is_wanted(self, call: _Call[Request, Result]) -> bool:
         if call.alive() and (call.until_s is None or self._clock() < call.until_s):
