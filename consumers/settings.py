@@ -36,6 +36,12 @@ class Settings(BaseSettings):
     grpc_message_bytes_max: int = Field(
         default=8 << 20, ge=1 << 10, le=1 << 30, description="server: a larger message is refused"
     )
+    elasticsearch: str = Field(default="http://127.0.0.1:9200", description="address documents are shipped to")
+    elasticsearch_key: Path | None = Field(default=None, description="file with the API key for it; none if absent")
+    elasticsearch_ca: Path | None = Field(default=None, description="PEM of who signed its certificate")
+    ship_spool_bytes_max: int = Field(
+        default=1 << 30, ge=1 << 12, description="on disk while Elasticsearch is away; then reading from Kafka pauses"
+    )
     metrics: str | None = Field(default=None, description="server: host:port for Prometheus to scrape; off if absent")
     log_level: str = Field(default="info", pattern="^(debug|info|warning|error)$", description="least level logged")
     log_topic: bool = Field(default=False, description="also send log lines to the pipeline's logs topic")

@@ -132,7 +132,18 @@ def working(what: str, as_json: bool) -> Iterator[None]:
 
 def main(argv: Sequence[str] | None = None) -> None:
     """Entry point; leaves by SystemExit."""
-    from consumers.cli import commands, experiment, explain, export, look, make, optimise, schema  # noqa: F401
+    from consumers.cli import (  # noqa: F401  they register
+        commands,
+        elk,
+        experiment,
+        explain,
+        export,
+        look,
+        make,
+        optimise,
+        schema,
+        ship,
+    )
 
     for stream in (sys.stdout, sys.stderr):
         if hasattr(stream, "reconfigure"):

@@ -34,6 +34,9 @@ CODES: dict[str, str] = {
     # learn
     "block.undecodable": "the bytes are not a block of this spec",
     "block.not_finite": "learning from the block made a model's weights infinite or NaN; it was undone",
+    # ship
+    "ship.unreadable": "the bytes are not a record of the topic, so no document can be made",
+    "ship.refused": "Elasticsearch will never take the document; the detail is its reason",
 }
 """Code → explanation, for people."""
 

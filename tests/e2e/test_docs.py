@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 
-from consumers.cli import commands, explain, export, look, make, optimise, schema  # noqa: F401  they register
+from consumers.cli import commands, elk, explain, export, look, make, optimise, schema, ship  # noqa: F401  they register
 from consumers.cli.app import app
 from infra.kafka import free_port
 
