@@ -9,8 +9,9 @@ still be silent at the end, for want of outcomes for how skewed it is; so it is 
 *Planted effects*: how many are found by the time at which a z-test of fixed size has 80 % power, and within three times
 that; the median outcomes of those found, in fixed sizes; how many intervals hold the planted effect.
 
-*Assignment*: 10 million units, whether they fall evenly, whether two salts' answers have to do with each other, and how
-many a second. Everything has fixed seeds, so a run can be repeated; the short form takes at most 60 s.
+*Assignment*: 10 million units, whether they fall evenly (into points of version 1, slots of version 2), whether two
+salts' answers have to do with each other, and how many a second. Everything has fixed seeds, so a run can be repeated;
+the short form takes at most 60 s.
 """
 
 import argparse
@@ -30,7 +31,8 @@ from benchmarks import _simulated as simulated
 from benchmarks._report import Row, report
 from benchmarks._simulated import ALPHA, FARTHEST, Metric
 from stream.block import F64
-from stream.experiment.bulk import arms_at, points, points_of
+from stream.experiment import slots
+from stream.experiment.bulk import arms_at, bytes_of, points, points_of, slots_of
 from stream.predict.assign import seed_of
 
 SPLITS = ((0.5, "50:50"), (0.1, "10:90"))
@@ -105,14 +107,14 @@ def independent(table: F64) -> float:
 def assignment(units: int, told: Told) -> list[Row]:
     """Evenness, independence and speed, of names that count up: the least random that there are."""
     seeds = [seed_of("checkout", f"salt{i}") for i in range(SALTS)]
-    counts, treated = np.zeros(BINS), 0
+    counts, treated, second = np.zeros(BINS), 0, np.zeros(slots.SLOTS)
+    table_of_two = slots.fresh(slots.quotas([0.9, 0.1]))
     tables = {pair: np.zeros((GRID, GRID)) for pair in combinations(range(SALTS), 2)}
-    bytes_s = texts_s = 0.0
+    bytes_s = texts_s = slots_s = 0.0
     points(["warm"], 1)
     for begin in told(f"{units:,} assignments, {SALTS} salts", range(0, units, CHUNK), units // CHUNK):
         names = [f"user-{i}" for i in range(begin, begin + CHUNK)]
-        data = np.frombuffer("".join(names).encode(), np.uint8)
-        ends = np.cumsum(np.fromiter(map(len, names), np.int64, CHUNK))
+        data, ends = bytes_of(names)
         start = time.process_time()
         found = [points(names, seeds[0])]
         arms = arms_at(found[0], WEIGHTS)
@@ -120,21 +122,35 @@ def assignment(units: int, told: Told) -> list[Row]:
         start = time.process_time()
         arms_at(points_of(data, ends, seeds[0]), WEIGHTS)
         bytes_s += time.process_time() - start
+        start = time.process_time()
+        fallen = slots_of(*bytes_of(names), slots.seed_of("checkout", "salt0"))
+        arms_of_two = table_of_two[fallen]
+        slots_s += time.process_time() - start
+        assert arms_of_two.max() == 1
+        second += np.bincount(fallen, minlength=slots.SLOTS)
         found += [points_of(data, ends, seed) for seed in seeds[1:]]
         counts += np.bincount((found[0] * BINS).astype(np.int64), minlength=BINS)
         treated += int((arms == 1).sum())
         cells = [(f * GRID).astype(np.int64) for f in found]
         for (a, b), table in tables.items():
             table += np.bincount(cells[a] * GRID + cells[b], minlength=GRID * GRID).reshape(GRID, GRID)
+    even = np.full(slots.SLOTS, units / slots.SLOTS)
     share = WEIGHTS["treatment"] / sum(WEIGHTS.values())
     z = (treated - units * share) / np.sqrt(units * share * (1 - share))
     least = min(1.0, min(map(independent, tables.values())) * len(tables))
     return [
         Row(f"{units:,} units in {BINS:,} bins: p of χ²", chi_squared(counts, np.full(BINS, units / BINS)), "", SURE),
+        Row(
+            f"in {slots.SLOTS:,} slots: p of χ²",
+            chi_squared(second, even),
+            "",
+            SURE,
+        ),
         Row("in the arm of 10 %", 100.0 * treated / units, "%"),
         Row("in the arm of 10 %: p", float(2 * norm.sf(abs(z))), "", SURE),
         Row(f"{len(tables)} pairs of salts, {GRID} × {GRID} cells: least p of χ², Bonferroni", least, "", SURE),
         Row("assigned from a list of texts, one core", units / texts_s, "units/s", 1e6),
+        Row("assigned by slots from a list of texts, one core", units / slots_s, "units/s", 1e6),
         Row("assigned from bytes end to end, one core", units / bytes_s, "units/s", 1e6),
     ]
 

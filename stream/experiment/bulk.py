@@ -1,4 +1,4 @@
-"""Many units to arms at once, with the answers of `stream/predict/assign.py`: xxh64 over one buffer, compiled.
+"""Many units to arms at once, with the answers of both versions of assignment: xxh64 over one buffer, compiled.
 
 The hash is written from its specification (Collet, "xxHash fast digest algorithm", XXH64); a test holds it to the
 library's for any bytes, and the arms to `Assignment`'s. For analyses, simulations and plans of ramps; the server
@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 
 from stream.block import F64, I64, U64
 from stream.errors import DataError
+from stream.experiment.slots import SLOTS
 from stream.jit import cached, compiled
 
 _BITS = 53
@@ -101,20 +102,31 @@ def hashes(data: NDArray[np.uint8], ends: I64, seed: int) -> U64:
     return out
 
 
-def points(units: Sequence[str], seed: int) -> F64:
-    """Where each unit falls, in [0, 1), as `assign.point_of`; float64[n]. Raises UnicodeEncodeError as it does."""
+def bytes_of(units: Sequence[str]) -> tuple[NDArray[np.uint8], I64]:
+    """Units end to end in UTF-8, and where each ends. Raises UnicodeEncodeError for a lone surrogate."""
     text = "".join(units)
     data = text.encode()
     if len(data) == len(text):
         lengths = np.fromiter(map(len, units), np.int64, len(units))
     else:
         lengths = np.fromiter((len(u.encode()) for u in units), np.int64, len(units))
-    return points_of(np.frombuffer(data, np.uint8), np.cumsum(lengths), seed)
+    return np.frombuffer(data, np.uint8), np.cumsum(lengths)
+
+
+def points(units: Sequence[str], seed: int) -> F64:
+    """Where each unit falls, in [0, 1), as `assign.point_of`; float64[n]. Raises UnicodeEncodeError as it does."""
+    return points_of(*bytes_of(units), seed)
 
 
 def points_of(data: NDArray[np.uint8], ends: I64, seed: int) -> F64:
     """As `points`, of units that lie end to end in UTF-8; see `hashes`."""
     return np.asarray((hashes(data, ends, seed) >> np.uint64(64 - _BITS)).astype(np.float64) / (1 << _BITS))
+
+
+def slots_of(data: NDArray[np.uint8], ends: I64, seed: int) -> I64:
+    """Which slot of version 2 each unit falls into, as `slots.slot_of`; int64[n]. See `bytes_of` and `hashes`."""
+    upper = hashes(data, ends, seed) >> np.uint64(32)
+    return ((upper * np.uint64(SLOTS)) >> np.uint64(32)).astype(np.int64)
 
 
 def arms_at(found: F64, weights: Mapping[str, float]) -> I64:

@@ -11,7 +11,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from stream.errors import DataError
-from stream.experiment.bulk import arms_at, hashes, points, points_of
+from stream.experiment import slots
+from stream.experiment.bulk import arms_at, bytes_of, hashes, points, points_of, slots_of
 from stream.predict.assign import Assignment, point_of, seed_of
 
 GOLDEN: dict[str, Any] = json.loads((Path(__file__).parents[1] / "golden" / "assignment.json").read_text())
@@ -52,6 +53,8 @@ def test_any_units_get_the_arms_that_they_get_one_by_one(units: list[str], share
     found = points(units, seed)
     assert found.tolist() == [point_of(seed, u) for u in units]
     assert [f"a{i}" for i in arms_at(found, named).tolist()] == [one.of(u)[0] for u in units]
+    second = slots.seed_of("e", "s")
+    assert slots_of(*bytes_of(units), second).tolist() == [slots.slot_of(second, u) for u in units]
 
 
 def test_a_lone_surrogate_is_refused_as_it_is_one_by_one() -> None:

@@ -98,6 +98,6 @@ def test_counts_that_are_uneven_or_belong_together_have_a_small_p() -> None:
 def test_assignment_is_even_independent_and_its_rows_have_their_goals() -> None:
     rows = {row.name: row for row in assignment(1_000_000, lambda _, things, __: iter(things))}
     goals = [row for row in rows.values() if row.goal is not None]
-    assert len(goals) == 5
+    assert len(goals) == 7
     assert all(row.holds for row in goals if row.unit != "units/s")
     assert rows["in the arm of 10 %"].value == pytest.approx(10.0, abs=0.1)
