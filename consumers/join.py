@@ -27,7 +27,8 @@ class JoinStep:
         negative = label.timeout == "negative"
         self._spec = spec
         self._reader = LabelColumns(spec)
-        self._join = Join(spec.hash, layout_of(spec), partitions, label.window, label.grace, negative)
+        policy = (negative, label.corrections == "learn", label.fake_after_ms)
+        self._join = Join(spec.hash, layout_of(spec), partitions, label.window, label.grace, *policy)
         self._bad: deque[tuple[int, Out]] = deque()
         self._end = 0  # labels were read up to here
         self._rejected = 0

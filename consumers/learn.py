@@ -125,8 +125,7 @@ class LearnStep:
         right = np.flatnonzero(~(infinities | labels))
         if len(right) == len(rows):
             return rows
-        times = rows.label_offset[right], rows.label_time_ms[right], rows.label_published_ms[right]
-        return Training(take(rows.block, right), rows.label[right], *times)
+        return rows.at(right, take(rows.block, right))
 
     def refuse(self, letter: Out, offset: int) -> None:
         """A record of the training log that is no block of ours: told, passed over."""

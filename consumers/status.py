@@ -44,15 +44,17 @@ class Counts:
     duplicate_labels: int = 0
     rejected_labels: int = 0
     waiting_labels: int = 0
+    corrected: int = 0
 
     def sums(self) -> dict[str, tuple[int, int]]:
         """Each equation as (one side, the other)."""
         joined = self.matched + self.timed_out + self.pending + self.duplicate_events
-        labels = self.matched + self.late + self.orphaned + self.duplicate_labels + self.rejected_labels
+        refused = self.late + self.orphaned + self.duplicate_labels + self.rejected_labels
+        labels = self.matched + self.corrected + refused
         return {
             "events in = cleaned + rejected": (self.events_in, self.cleaned + sum(self.rejected.values())),
             "cleaned = matched + timed out + pending + duplicates": (self.cleaned, joined),
-            "labels in = matched + late + orphaned + duplicates + rejected + waiting": (
+            "labels in = matched + corrected + late + orphaned + duplicates + rejected + waiting": (
                 self.labels_in,
                 labels + self.waiting_labels,
             ),
@@ -110,7 +112,8 @@ def _counts(offsets: dict[str, dict[Any, Any]]) -> Counts:
     if not joins:
         return Counts(sum(c["in"] for c in clean), sum(c["clean"] for c in clean), dict(rejected))
     m, n = joins[0], joins[0]["counts"]
-    settled = n["matched"] + n["late"] + n["orphaned"] + n["duplicate_labels"] + m["rejected"]
+    corrected = n.get("corrected", 0)  # marks of older programs don't have it
+    settled = n["matched"] + corrected + n["late"] + n["orphaned"] + n["duplicate_labels"] + m["rejected"]
     return Counts(
         sum(c["in"] for c in clean),
         sum(c["clean"] for c in clean),
@@ -125,4 +128,5 @@ def _counts(offsets: dict[str, dict[Any, Any]]) -> Counts:
         n["duplicate_labels"],
         m["rejected"],
         m["waiting"],
+        corrected,
     )

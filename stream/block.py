@@ -71,16 +71,26 @@ class Block:
 
 @dataclass(frozen=True, slots=True)
 class Training:
-    """A block with its labels: label float64[n]; label_offset, label_time_ms, label_published_ms int64[n]."""
+    """A block with its labels: label float64[n]; label_offset, label_time_ms, label_published_ms int64[n].
+
+    correction bool[n]: the row's event was learned before, with another label; None: no row's was.
+    """
 
     block: Block
     label: F64
     label_offset: I64
     label_time_ms: I64
     label_published_ms: I64
+    correction: NDArray[np.bool_] | None = None
 
     def __len__(self) -> int:
         return len(self.block)
+
+    def at(self, rows: slice | I64, block: Block) -> "Training":
+        """Rows by slice or number; `block` holds the same."""
+        labels = (self.label_offset[rows], self.label_time_ms[rows], self.label_published_ms[rows])
+        correction = None if self.correction is None else self.correction[rows]
+        return Training(block, self.label[rows], *labels, correction)
 
 
 _ARRAYS: tuple[tuple[str, str], ...] = (
@@ -137,6 +147,7 @@ def encode_training(rows: Training) -> bytes:
     record = _block_record(rows.block)
     for name, dtype in _LABEL_ARRAYS:
         record[name] = np.ascontiguousarray(getattr(rows, name), dtype).tobytes()
+    record["correction"] = b"" if rows.correction is None else rows.correction.tobytes()
     return schemas.codec("training").encode(record)
 
 
@@ -144,9 +155,11 @@ def decode_training(value: bytes) -> Training:
     """The inverse of `encode_training`. Raises ValueError when damaged."""
     record = schemas.codec("training").decode(value)
     labels = {name: np.frombuffer(record[name], dtype).copy() for name, dtype in _LABEL_ARRAYS}
-    if any(len(a) != record["rows"] for a in labels.values()):
+    correction = np.frombuffer(record["correction"], np.bool_).copy() if record["correction"] else None
+    columns = [*labels.values(), *([] if correction is None else [correction])]
+    if any(len(a) != record["rows"] for a in columns):
         raise ValueError(f"block says {record['rows']} rows, but its labels differ")
-    return Training(_block_of(record), **labels)
+    return Training(_block_of(record), **labels, correction=correction)
 
 
 def take(block: Block, rows: Sequence[int] | I64) -> Block:
@@ -181,9 +194,7 @@ def split_training(rows: Training) -> list[Training]:
     out, start = [], 0
     for block in split(rows.block):
         end = start + len(block)
-        here = slice(start, end)
-        labels = (rows.label_offset[here], rows.label_time_ms[here], rows.label_published_ms[here])
-        out.append(Training(block, rows.label[here], *labels))
+        out.append(rows.at(slice(start, end), block))
         start = end
     return out
 

@@ -77,9 +77,31 @@ class LabelSpec(_Part):
     """Where outcomes come from and how long they are waited for, in event time."""
 
     window: Duration = 86_400_000
-    timeout: Literal["drop", "negative"] = "drop"
+    timeout: Literal["drop", "negative", "importance"] = Field(
+        default="drop",
+        description="of an event without label: dropped; a negative; a negative at first, weighted",
+    )
+    negative_after: DurationOrZero = Field(default=0, description="with importance: how long a label is waited for")
+    corrections: Literal["first", "learn"] = Field(
+        default="first", description="another value for an event with a label: refused; learned as a row of its own"
+    )
     grace: DurationOrZero = 0
     orphan_wait: Duration = 5_000
+
+    @model_validator(mode="after")
+    def _waits_within(self) -> "LabelSpec":
+        if self.negative_after and self.timeout != "importance":
+            raise ValueError(f"negative_after goes with timeout importance, not {self.timeout}")
+        if self.negative_after > self.window:
+            raise ValueError(f"negative_after {self.negative_after} ms is longer than the window, {self.window} ms")
+        if self.timeout == "importance" and self.corrections == "learn":
+            raise ValueError("corrections learn goes with timeout drop or negative, not with importance")
+        return self
+
+    @property
+    def fake_after_ms(self) -> int | None:
+        """After which an event is learned as a negative though its label may still come; None: never so."""
+        return self.negative_after if self.timeout == "importance" else None
 
 
 class ArmSpec(_Part):
@@ -256,6 +278,9 @@ def spec_hash(spec: Spec) -> str:
     for arm in kept["arms"].values():
         arm.pop("weight"), arm.pop("shadow")
     kept["event"].pop("writers")
+    for name, default in (("negative_after", 0), ("corrections", "first")):  # younger than many a pipeline
+        if kept["label"][name] == default:
+            kept["label"].pop(name)
     if spec.schema_path.is_file():
         kept["event"]["schema"] = json.loads(spec.schema_path.read_text())
     kept["event"]["fields"] = list(kept["event"]["fields"].items())  # their order is that of the columns

@@ -116,7 +116,7 @@ class Collector:
 
     def outcomes(self, records: list[dict[str, Any]]) -> Outcomes:
         """Of these exposures, those whose outcome is known."""
-        window_ms, negative = self._spec.label.window, self._spec.label.timeout == "negative"
+        window_ms, negative = self._spec.label.window, self._spec.label.timeout != "drop"
         known: list[tuple[int, int, int, float]] = []  # clock, order among those of the same clock, row, label
         order = {event: i for i, event in enumerate(self._labels)}
         self.counts.update({"late labels": 0, "timed out": 0, "waiting": 0})

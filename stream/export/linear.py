@@ -17,8 +17,7 @@ from stream.errors import DataError
 from stream.explain.explainable import wide
 from stream.export.categories import Categories
 from stream.export.graph import Graph
-from stream.learn.linear.kernel import LOG
-from stream.learn.linear.losses import EXPONENT_MAX, HINGE, POISSON
+from stream.learn.linear.losses import EXPONENT_MAX, POISSON, SIGMOID
 from stream.learn.linear.model import Hashed
 from stream.learn.linear.quantile import value_of
 from stream.learn.linear.scaling import LOWER, MAX_ABS, MEDIAN, MIDDLE, MIN_MAX, ROBUST, SCALED_MAX, STANDARD, UPPER
@@ -167,7 +166,7 @@ def _linked(graph: Graph, raw: str, model: Hashed, task: str) -> str:
         shares = graph.op("Softmax", raw, axis=1)
         return graph.pick(shares, 1, 1) if task == "binary" else shares
     single = graph.pick(raw, 0, 1)
-    if model.rules.loss in (LOG, HINGE):
+    if model.rules.loss in SIGMOID:
         return graph.op("Sigmoid", single)
     if model.rules.loss == POISSON:
         return graph.op("Exp", graph.op("Min", single, graph.constant(np.array(EXPONENT_MAX))))

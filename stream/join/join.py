@@ -15,6 +15,11 @@ its id came at most two windows and the grace earlier, in rank time; later it is
 the newest row that it can. So what is a duplicate follows from the features alone, and what a label does from
 rank times alone: neither depends on how far the other side has been read.
 
+With `corrections`, a label of a row that has one, with another value, is learned as a row of its own, flagged, for as
+long as the row is remembered; so is one that comes after a time-out was taken for a negative. With `fake_after_ms`
+every row is a negative first, after so long or when its label comes, and a true label in the window makes a second
+row. Rows are held until they are forgotten then. docs/decisions/late-labels.md has the reasons.
+
 Precondition: events of one id lie in one partition (a producer gives them one key). Otherwise an id still
 trains at most once, but which of its events does may depend on the order of arrival.
 
@@ -23,7 +28,7 @@ silence. Three things do not follow from contents, so the marks hold them: which
 `caught_up` alone (`forced`), up to which row rows have timed out (`due`), and the counts.
 
 Counts add up: events = matched + timed_out + pending + duplicate_events;
-labels read = matched + late + orphaned + duplicate_labels + waiting.
+labels read = matched + late + orphaned + duplicate_labels + corrected + waiting.
 """
 
 from collections import deque
@@ -48,6 +53,7 @@ from stream.join.layout import (
     NEVER,
     NEXT,
     NO_EVENT,
+    PENDING,
     SEEN,
     SLOT,
     Outcomes,
@@ -61,7 +67,7 @@ from stream.join.ring import HEAD, held, roomy
 from stream.limits import PENDING_ROWS_MAX
 
 FORCED_MAX = 100
-COUNTS = ("events", "matched", "timed_out", "duplicate_events", "late", "orphaned", "duplicate_labels")
+COUNTS = ("events", "matched", "timed_out", "duplicate_events", "late", "orphaned", "duplicate_labels", "corrected")
 
 
 @dataclass(frozen=True, slots=True)
@@ -94,13 +100,16 @@ class Join:
         window_ms: int,
         grace_ms: int = 0,
         negative_on_timeout: bool = False,
+        corrections: bool = False,
+        fake_after_ms: int | None = None,
     ) -> None:
         self._window_ms = window_ms
-        self._rules = rules_of(window_ms, grace_ms, negative_on_timeout)
+        self._rules = rules_of(window_ms, grace_ms, negative_on_timeout, corrections, fake_after_ms)
         self._arena = Arena(spec_hash, layout)
         self._part = {p: i for i, p in enumerate(sorted(set(partitions)))}
         self._state = state(len(self._part))
         self._batches: deque[tuple[int, Labels]] = deque()  # labels that wait, from this number on
+        self._first = ", this very one" if corrections else "; the first counts"
         self._rebuilding = False
         self._forced: list[int] = []  # offsets of labels settled by `caught_up` alone
         self.counts: dict[str, int] = dict.fromkeys(COUNTS, 0)
@@ -123,12 +132,12 @@ class Join:
         )
         fresh, rows = np.empty(n, np.int64), np.empty(n, np.int64)
         times = np.array(block.time_ms, np.int64)
-        waiting = kernel.add_events(s, self._rules, part, ids, times, where, fresh, rows)
+        more = kernel.add_events(s, self._rules, part, ids, times, where, fresh, rows)
         self._count()
-        if self._arena.waiting + waiting > PENDING_ROWS_MAX and not self._rebuilding:
+        if self._arena.waiting + more > PENDING_ROWS_MAX and not self._rebuilding:
             given = f"shorten label.window ({self._window_ms} ms)"
             raise LimitReached(f"{PENDING_ROWS_MAX} events wait for labels; {given}")
-        s.rows[rows[:waiting], SLOT] = self._arena.put(block, fresh[:waiting])
+        s.rows[rows[:more], SLOT] = self._arena.put(block, fresh[:more])
 
     def add_labels(self, labels: Sequence[Label]) -> None:
         """Labels in the order of their topic; `Labels` at best."""
@@ -150,19 +159,21 @@ class Join:
     def advance(self, caught_up: bool = False) -> tuple[Training | None, list[Refused]]:
         """Join as far as certain. `caught_up`: no event that was published before now is still on its way,
         so a label without a row is an orphan although the clocks have not passed it."""
-        out = outcomes(self.waiting_labels, self.pending, self._rules.negative, max(0, FORCED_MAX - len(self._forced)))
+        room = max(0, FORCED_MAX - len(self._forced))
+        out = outcomes(self.waiting_labels, self.pending, self._arena.waiting, self._rules, room)
         trained, freed, refused, forced = kernel.join(self._state, self._rules, out, caught_up)
         self._forced += out.forced[:forced].tolist()
         training = self._training(out, trained) if trained else None
         refusals = [self._refusal(*found) for found in out.refused[:refused].tolist()]
-        self._clear(out.slot[:freed])
+        self._clear(out.freed[:freed])
         return training, refusals
 
     def _training(self, out: Outcomes, n: int) -> Training:
         value: F64 = out.value[:n].view(np.float64)
         block = self._arena.gather(out.slot[:n])
         offset, time_ms, published_ms = (c[:n].copy() for c in (out.offset, out.time_ms, out.published_ms))
-        return Training(block, value.copy(), offset, time_ms, published_ms)
+        again = out.correction[:n] > 0 if self._rules.corrections or self._rules.fake else None
+        return Training(block, value.copy(), offset, time_ms, published_ms, again)
 
     def _refusal(self, number: int, why: int, after_ms: int) -> Refused:
         """The refusal of a label by its number since the beginning; refusals come in that order."""
@@ -173,7 +184,7 @@ class Join:
         if why == NO_EVENT:
             return Refused(label, "label.orphaned", f"no event {label.id!r} up to label time {label.time_ms} ms")
         if why == HAS_LABEL:
-            return Refused(label, "label.duplicate", f"event {label.id!r} has its label already; the first counts")
+            return Refused(label, "label.duplicate", f"event {label.id!r} has its label already{self._first}")
         return Refused(label, "label.late", f"{after_ms} ms after the event; the window is {self._window_ms} ms")
 
     def _clear(self, slots: I64) -> None:
@@ -194,7 +205,7 @@ class Join:
     @property
     def pending(self) -> int:
         """Rows without a label yet."""
-        return self._arena.waiting
+        return int(self._state.scalars[PENDING])
 
     @property
     def remembered(self) -> int:
@@ -239,9 +250,9 @@ class Join:
     def end_rebuild(self, settled: Sequence[Label], counts: dict[str, int]) -> None:
         """Replay the labels from the mark's `low` that were settled before, in silence. No others wait yet."""
         self.add_labels(settled)
-        out = outcomes(self.waiting_labels, 0, False, 0)
+        out = outcomes(0, 0, self._arena.waiting, self._rules, 0)
         freed = kernel.replay(self._state, self._rules, out, np.array(self._forced, np.int64))
-        self._clear(out.slot[:freed])
+        self._clear(out.freed[:freed])
         self._state.parts[:, [DUE_RANK, DUE_POSITION]] = NEVER, -1
         self._rebuilding = False
         self.counts = {**dict.fromkeys(COUNTS, 0), **counts}

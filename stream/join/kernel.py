@@ -10,6 +10,7 @@ from stream.jit import cached, compiled
 from stream.join.ids import QUEUED, Texts, handle_of
 from stream.join.layout import (
     CLOCK,
+    CORRECTS,
     DUE,
     EVENT_RANK,
     EVENT_ROW,
@@ -28,6 +29,7 @@ from stream.join.layout import (
     TIME,
     TIMED_OUT_N,
     TOO_LATE,
+    WAITS,
     Outcomes,
     Rules,
     State,
@@ -35,6 +37,8 @@ from stream.join.layout import (
 from stream.join.ring import HEAD, drop, empty, first, push
 from stream.join.rows import (
     SOURCES,
+    is_zero,
+    keeps,
     move_clock,
     oldest_waiting,
     pass_waiting,
@@ -47,6 +51,7 @@ from stream.join.rows import (
     settle,
     train,
     unlink,
+    waits_no_more,
 )
 
 _MOST = (1 << 63) - 1
@@ -61,7 +66,7 @@ def next_due(s: State, rules: Rules) -> int:
         at = oldest_waiting(s, part)
         if at >= 0:
             oldest = min(oldest, s.events.data[at, EVENT_RANK])
-    return plus(oldest, rules.window_ms)
+    return plus(oldest, rules.wait_ms)
 
 
 @compiled
@@ -76,30 +81,33 @@ def part_due(s: State, before_ms: int) -> int:
 
 
 @compiled
-def expire(s: State, rules: Rules, out: Outcomes, found: int, label: int) -> int:
+def expire(s: State, rules: Rules, out: Outcomes, trained: int, freed: int, label: int) -> tuple[int, int]:
     """Time rows out, in order of rank time, partition, position; with the `label` that moved the clock (else -1), as
-    negatives. Their slots go to `out` from `found` on; returns how far."""
-    before_ms = s.scalars[CLOCK] - rules.window_ms
+    negatives. Returns how many rows train, and how many slots are free, now."""
+    before_ms = s.scalars[CLOCK] - rules.wait_ms
     part = part_due(s, before_ms)
     while part >= 0:
         row = s.events.data[oldest_waiting(s, part), EVENT_ROW]
-        if s.rows[row, SLOT] >= 0:
+        if s.rows[row, WAITS]:
             s.counts[TIMED_OUT_N] += 1
+            waits_no_more(s, row)
             if label >= 0:
-                train(s, out, found, s.rows[row, SLOT], label, 0)
-            else:
-                out.slot[found] = s.rows[row, SLOT]
-            found += 1
-            s.rows[row, SLOT] = -1
+                train(s, out, trained, s.rows[row, SLOT], label, 0, 0)
+                trained += 1
+            if label < 0 or not keeps(rules):
+                out.freed[freed] = s.rows[row, SLOT]
+                freed += 1
+                s.rows[row, SLOT] = -1
         pass_waiting(s, part)
         part = part_due(s, before_ms)
     s.scalars[DUE] = next_due(s, rules)
-    return found
+    return trained, freed
 
 
 @compiled
-def forget(s: State, rules: Rules) -> None:
-    """Drop events on which nothing depends any more: no label's outcome, nor what is a duplicate."""
+def forget(s: State, rules: Rules, out: Outcomes, freed: int) -> int:
+    """Drop events on which nothing depends any more: no label's outcome, nor what is a duplicate. Returns how many
+    slots are free now."""
     for part in range(len(s.parts)):
         until = min(s.scalars[CLOCK] - 2 * rules.window_ms, s.parts[part, SEEN] - rules.apart_ms)
         at = oldest_waiting(s, part)
@@ -114,7 +122,11 @@ def forget(s: State, rules: Rules) -> None:
             drop(s.events, part)
             s.rows[row, MENTIONS] -= 1
             if s.rows[row, MENTIONS] == 0:
-                unlink(s, row)
+                slot = unlink(s, row)
+                if slot >= 0:
+                    out.freed[freed] = slot
+                    freed += 1
+    return freed
 
 
 @compiled
@@ -138,26 +150,28 @@ def _entry_points(
     def add_events(
         s: State, rules: Rules, part: int, ids: Texts, times: I64, positions: I64, fresh: I64, rows: I64
     ) -> int:
-        """Events of one partition. How many wait now: fresh[k] is the number of such an event, rows[k] its row."""
+        """Events of one partition. How many are to be held: fresh[k] is the number of such an event, rows[k] its
+        row."""
         _ = sources
-        waiting = 0
+        held = 0
         for i in range(len(times)):
             see(s, part, times[i], positions[i])
             handle = handle_of(s.ids, ids.data, ids.start[i], ids.end[i])
             row, is_fresh = row_of_event(s, rules, handle, times[i], part, positions[i])
-            if remember(s, part, positions[i], row, is_fresh):
-                fresh[waiting], rows[waiting] = i, row
-                waiting += 1
+            waits = remember(s, part, positions[i], row, is_fresh)
+            if waits or (is_fresh and keeps(rules)):
+                fresh[held], rows[held] = i, row
+                held += 1
         s.counts[EVENTS_N] += len(times)
         s.scalars[DUE] = next_due(s, rules)
-        return waiting
+        return held
 
     @cached
     def join(s: State, rules: Rules, out: Outcomes, caught_up: bool) -> Found:
-        """Settle labels as far as certain. How many rows train, how many slots are free now (the former first), how
-        many labels are refused, and how many were forced."""
+        """Settle labels as far as certain. How many rows train, how many slots are free now, how many labels are
+        refused, and how many were forced."""
         _ = sources
-        trained, refused, forced = 0, 0, 0
+        trained, freed, refused, forced = 0, 0, 0, 0
         passed_ms = _MOST  # every features partition has reached this
         for part in range(len(s.parts)):
             passed_ms = min(passed_ms, s.parts[part, SEEN])
@@ -167,7 +181,7 @@ def _entry_points(
             row = row_for_label(s, rules, s.labels.data[label, LABEL_HANDLE], time_ms)
             certain = row >= 0 or passed_ms > plus(time_ms, rules.grace_ms)
             if rules.negative:
-                certain = certain and passed_ms > max(s.scalars[CLOCK], time_ms) - rules.window_ms
+                certain = certain and passed_ms > max(s.scalars[CLOCK], time_ms) - rules.wait_ms
             if not certain:
                 if not caught_up or (row < 0 and forced >= len(out.forced)):
                     break
@@ -176,20 +190,26 @@ def _entry_points(
                     forced += 1
             move_clock(s, time_ms, offset)
             if rules.negative and s.scalars[CLOCK] > s.scalars[DUE]:
-                trained = expire(s, rules, out, trained, label)
+                trained, freed = expire(s, rules, out, trained, freed, label)
             slot, why = settle(s, rules, label, row)
             if why < 0:
-                train(s, out, trained, slot, label, s.labels.data[label, LABEL_VALUE])
+                value = s.labels.data[label, LABEL_VALUE]
+                if rules.fake and why != CORRECTS and not is_zero(value):
+                    train(s, out, trained, slot, label, 0, 0)
+                    trained, why = trained + 1, CORRECTS
+                train(s, out, trained, slot, label, value, 1 if why == CORRECTS else 0)
                 trained += 1
+                if not keeps(rules):
+                    out.freed[freed] = slot
+                    freed += 1
             else:
                 refuse(s, out, refused, why, row)
                 refused += 1
             drop(s.labels, 0)
             release_label(s, label)
-        freed = trained
         if not rules.negative and s.scalars[CLOCK] > s.scalars[DUE]:
-            freed = expire(s, rules, out, trained, -1)
-        forget(s, rules)
+            trained, freed = expire(s, rules, out, trained, freed, -1)
+        freed = forget(s, rules, out, freed)
         return trained, freed, refused, forced
 
     @cached
@@ -205,13 +225,12 @@ def _entry_points(
                 row = -1 if forced[i] == offset else row
             move_clock(s, time_ms, offset)
             slot, _why = settle(s, rules, label, row)
-            if slot >= 0:
-                out.slot[freed] = slot
+            if slot >= 0 and not keeps(rules):
+                out.freed[freed] = slot
                 freed += 1
             drop(s.labels, 0)
             release_label(s, label)
-        forget(s, rules)
-        return freed
+        return forget(s, rules, out, freed)
 
     @cached
     def queue(s: State, ids: Texts, columns: I64) -> None:

@@ -12,6 +12,8 @@ from stream.join.layout import (
     BEFORE,
     CLOCK,
     CLOCK_WAS,
+    CORRECTED_N,
+    CORRECTS,
     DUE_POSITION,
     DUE_RANK,
     DUPLICATE_EVENTS_N,
@@ -25,6 +27,7 @@ from stream.join.layout import (
     LABEL_OFFSET,
     LABEL_PUBLISHED,
     LABEL_TIME,
+    LABEL_VALUE,
     LAST_PART,
     LAST_POSITION,
     LAST_RANK,
@@ -36,13 +39,17 @@ from stream.join.layout import (
     NO_EVENT,
     OLDER,
     ORPHANED_N,
+    PENDING,
     RANK,
     REPEAT,
     SEEN,
     SLOT,
+    TAKEN,
     TIME,
     TOO_LATE,
+    VALUE,
     WAITING,
+    WAITS,
     Outcomes,
     Rules,
     State,
@@ -100,7 +107,7 @@ def row_of_event(s: State, rules: Rules, handle: int, time_ms: int, part: int, p
     row = take_place(s.row_places)
     s.rows[row, RANK], s.rows[row, TIME], s.rows[row, OLDER] = seen, time_ms, newest
     s.rows[row, SLOT], s.rows[row, MATCHED], s.rows[row, MENTIONS] = -1, 0, 1
-    s.rows[row, HANDLE] = handle
+    s.rows[row, HANDLE], s.rows[row, VALUE], s.rows[row, WAITS] = handle, 0, 0
     _last_event(s, row, seen, part, position)
     s.ids.cells[handle, NEWEST] = row
     return row, True
@@ -120,7 +127,10 @@ def remember(s: State, part: int, position: int, row: int, is_fresh: bool) -> bo
     at = push(s.events, part)
     s.events.data[at, EVENT_RANK], s.events.data[at, EVENT_POSITION] = seen, position
     s.events.data[at, EVENT_ROW] = row if waits else -1 - row
-    if not waits and s.parts[part, WAITING] == bounds[part, TAIL] - 1:
+    if waits:
+        s.rows[row, WAITS] = 1
+        s.scalars[PENDING] += 1
+    elif s.parts[part, WAITING] == bounds[part, TAIL] - 1:
         s.parts[part, WAITING] += 1
     return waits
 
@@ -150,29 +160,68 @@ def move_clock(s: State, time_ms: int, offset: int) -> None:
 
 
 @compiled
-def settle(s: State, rules: Rules, label: int, row: int) -> tuple[int, int]:
-    """Give one label (row of labels.data) its outcome: its row's slot and -1, or -1 and why it is refused."""
-    time_ms = s.labels.data[label, LABEL_TIME]
-    if row < 0:
-        s.counts[ORPHANED_N] += 1
-        return -1, NO_EVENT
-    if s.rows[row, MATCHED]:
-        s.counts[DUPLICATE_LABELS_N] += 1
-        return -1, HAS_LABEL
-    late = s.rows[row, RANK] < s.scalars[CLOCK] - rules.window_ms
-    if late or time_ms > plus(s.rows[row, TIME], rules.window_ms):
-        s.counts[LATE_N] += 1
-        return -1, TOO_LATE
-    s.counts[MATCHED_N] += 1
-    slot = s.rows[row, SLOT]
-    s.rows[row, MATCHED], s.rows[row, SLOT] = 1, -1
-    return slot, -1
+def is_zero(bits: int) -> bool:
+    """Of a float64's bits, whether it is 0."""
+    return bits & _MOST == 0
 
 
 @compiled
-def train(s: State, out: Outcomes, at: int, slot: int, label: int, value: int) -> None:
+def keeps(rules: Rules) -> bool:
+    """Whether rows are held after they trained, since they may train again."""
+    return rules.corrections or rules.fake
+
+
+@compiled
+def waits_no_more(s: State, row: int) -> None:
+    """The row has its label, or has timed out."""
+    s.scalars[PENDING] -= s.rows[row, WAITS]
+    s.rows[row, WAITS] = 0
+
+
+@compiled
+def corrects(s: State, rules: Rules, row: int, value: int, is_late: bool) -> bool:
+    """Whether a label with this value (bits) is another than the one that the row was learned with, and is to be
+    learned too. What came after the window counts where silence has been taken for a negative."""
+    differs = value != s.rows[row, VALUE] and not (is_zero(value) and is_zero(s.rows[row, VALUE]))
+    if s.rows[row, MATCHED]:
+        return rules.corrections and differs
+    timed_out = rules.negative and s.rows[row, RANK] < s.scalars[CLOCK] - rules.wait_ms
+    return timed_out and differs and (rules.corrections if is_late else rules.fake)
+
+
+@compiled
+def settle(s: State, rules: Rules, label: int, row: int) -> tuple[int, int]:
+    """Give one label (row of labels.data) its outcome: its row's slot and TAKEN or CORRECTS, or -1 and why it is
+    refused."""
+    time_ms, value = s.labels.data[label, LABEL_TIME], s.labels.data[label, LABEL_VALUE]
+    if row < 0:
+        s.counts[ORPHANED_N] += 1
+        return -1, NO_EVENT
+    rank = s.rows[row, RANK]
+    late = rank < s.scalars[CLOCK] - rules.window_ms or time_ms > plus(s.rows[row, TIME], rules.window_ms)
+    slot = s.rows[row, SLOT]
+    if corrects(s, rules, row, value, late):
+        s.counts[CORRECTED_N] += 1
+        s.rows[row, MATCHED], s.rows[row, VALUE] = 1, value
+        return slot, CORRECTS
+    if s.rows[row, MATCHED] or (rules.fake and not late and rank < s.scalars[CLOCK] - rules.wait_ms):
+        s.counts[DUPLICATE_LABELS_N] += 1
+        return -1, HAS_LABEL
+    if late:
+        s.counts[LATE_N] += 1
+        return -1, TOO_LATE
+    s.counts[MATCHED_N] += 1
+    waits_no_more(s, row)
+    s.rows[row, MATCHED], s.rows[row, VALUE] = 1, value
+    if not keeps(rules):
+        s.rows[row, SLOT] = -1
+    return slot, TAKEN
+
+
+@compiled
+def train(s: State, out: Outcomes, at: int, slot: int, label: int, value: int, correction: int) -> None:
     """One row for the training log, with the label that it came with."""
-    out.slot[at], out.value[at] = slot, value
+    out.slot[at], out.value[at], out.correction[at] = slot, value, correction
     out.offset[at], out.time_ms[at] = s.labels.data[label, LABEL_OFFSET], s.labels.data[label, LABEL_TIME]
     out.published_ms[at] = s.labels.data[label, LABEL_PUBLISHED]
 
@@ -207,8 +256,8 @@ def pass_waiting(s: State, part: int) -> None:
 
 
 @compiled
-def unlink(s: State, row: int) -> None:
-    """Forget a row that no remembered event is."""
+def unlink(s: State, row: int) -> int:
+    """Forget a row that no remembered event is; the slot that it had still, or -1."""
     handle, older = s.rows[row, HANDLE], s.rows[row, OLDER]
     newer = s.ids.cells[handle, NEWEST]
     if newer == row:
@@ -218,4 +267,6 @@ def unlink(s: State, row: int) -> None:
         while s.rows[newer, OLDER] != row:
             newer = s.rows[newer, OLDER]
         s.rows[newer, OLDER] = older
+    slot: int = s.rows[row, SLOT]
     give_back(s.row_places, row)
+    return slot

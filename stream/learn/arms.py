@@ -32,14 +32,16 @@ class Arms:
 
     def learn(self, rows: Training) -> list[tuple[str, Window]]:
         """Score each row in order with every arm, and learn it with those that the policy says; returns the metric
-        windows that were completed."""
+        windows that were completed. A correction counts in no metric: its event was scored before it was first learned.
+        """
         done: list[tuple[str, Window]] = []
         learners = self.policy.learners(rows.block)
+        first: Any = slice(None) if rows.correction is None else ~rows.correction
         for name, model in self.models.items():
             seen = self.views[name].of(rows.block)
             scores, learned = self.policy.score_learn(model, name, seen, rows.label, learners)
             self.learned[name] += learned
-            windows = self.metrics[name].update(scores, rows.label, rows.label_time_ms)
+            windows = self.metrics[name].update(scores[first], rows.label[first], rows.label_time_ms[first])
             done += [(name, w) for w in windows]
         self.rows += len(rows)
         return done

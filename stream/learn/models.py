@@ -14,7 +14,7 @@ from stream.block import Layout
 from stream.learn.check import Checked
 from stream.learn.forest_arm import BaggingParams, ForestArm, ForestParams, RegressorForestArm, RegressorForestParams
 from stream.learn.learner import Learner
-from stream.learn.linear.losses import BINARY, REGRESSION
+from stream.learn.linear.losses import BINARY, FAKE_NEGATIVE, REGRESSION
 from stream.learn.linear.model import Linear
 from stream.learn.linear.params import LogisticParams, RegressionParams
 from stream.learn.linear.passive import Passive, PassiveParams
@@ -25,13 +25,17 @@ from stream.learn.pickled import ForeignParams
 from stream.learn.river_arm import RiverArm, RiverParams
 from stream.learn.sklearn_arm import SklearnArm, SklearnParams
 from stream.learn.tree_arm import AdaptiveParams, RegressorArm, RegressorParams, TreeArm, TreeParams
-from stream.spec import Spec
+from stream.spec import ArmSpec, Spec
 
 _Build = Callable[[Spec, Layout, Any], Learner]
 
 
 def _linear(losses: Mapping[str, int]) -> _Build:
-    return lambda spec, layout, params: Linear(len(layout.numeric), losses[params.loss], params)
+    def make(spec: Spec, layout: Layout, params: Any) -> Learner:
+        loss = FAKE_NEGATIVE if spec.label.timeout == "importance" else losses[params.loss]
+        return Linear(len(layout.numeric), loss, params)
+
+    return make
 
 
 def _forest(spec: Spec, layout: Layout, params: BaggingParams) -> Learner:
@@ -105,6 +109,11 @@ def model_problems(spec: Spec, arm: str) -> list[str]:
         )
         return [f"arms.{arm}.model: found {given.model!r}; allowed: {allowed}"]
     problems = []
+    if spec.label.timeout == "importance" and not _weighs(given):
+        problems.append(
+            f"arms.{arm}.model: found {given.model}; with label.timeout: importance linear.logistic with loss log is "
+            "wanted, which weighs its rows, or a pre-trained ONNX file"
+        )
     if spec.task not in tasks:
         problems.append(f"arms.{arm}.model: {given.model} is for {' or '.join(tasks)}; the task is {spec.task}")
     try:
@@ -118,6 +127,11 @@ def model_problems(spec: Spec, arm: str) -> list[str]:
             where = ".".join(map(str, x["loc"]))
             problems.append(f"arms.{arm}.params.{where}: found {x.get('input')!r}; {x['msg']}")
     return problems
+
+
+def _weighs(arm: ArmSpec) -> bool:
+    """Whether what would bias this arm under label.timeout importance does not."""
+    return arm.model.startswith("onnx:") or (arm.model == "linear.logistic" and arm.params.get("loss", "log") == "log")
 
 
 def build(spec: Spec, arm: str, layout: Layout) -> Checked:

@@ -60,7 +60,7 @@ def _training(rows: Training | None) -> Any:
     """All that training rows are, to the last bit."""
     if rows is None:
         return None
-    arrays = [getattr(rows, f.name) for f in fields(Training) if f.name != "block"]
+    arrays = [a for f in fields(Training) if isinstance(a := getattr(rows, f.name), np.ndarray)]
     arrays += [a for f in fields(Block) if isinstance(a := getattr(rows.block, f.name), np.ndarray)]
     return rows.block.spec_hash, rows.block.ids, [(a.dtype.str, a.shape, a.tobytes()) for a in arrays]
 
@@ -225,7 +225,7 @@ def test_larger_topics_take_the_same_way_over_growing_rings_and_crashes(negative
             both.do(rng.choice(_KINDS), rng.choice([1, 11, 200]), rng.choice([3, 60, 250]))
         both.finish()
         seen += both.seen
-    assert all(seen[name] > 20 for name in COUNTS), seen
+    assert all(seen[name] > 20 for name in COUNTS if name != "corrected"), seen  # the plain one corrects nothing
 
 
 def test_columns_of_labels_are_the_labels() -> None:

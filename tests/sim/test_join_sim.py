@@ -43,6 +43,18 @@ class _Topics:
     labels: list[Label]
     grace_ms: int
     negative: bool
+    corrections: bool = False
+    fake_ms: int | None = None
+
+    @property
+    def wait_ms(self) -> int:
+        """After which a row times out."""
+        return WINDOW_MS if self.fake_ms is None else self.fake_ms
+
+    @property
+    def counted_negative(self) -> bool:
+        """Whether a time-out is learned."""
+        return self.negative or self.fake_ms is not None
 
 
 # -- the model -------------------------------------------------------------------------------------------
@@ -54,13 +66,15 @@ class _ModelRow:
     time_ms: int
     source: tuple[int, int]
     state: str = "pending"
+    value: float = 0.0
 
 
 @dataclass
 class _Outcome:
-    """training: (partition, raw offset, label value, label offset); refused: (label offset, code)."""
+    """training: (partition, raw offset, label value, label offset), "again" for a correction; refused: (label offset,
+    code)."""
 
-    training: list[tuple[int, int, float, int]] = field(default_factory=list)
+    training: list[tuple[Any, ...]] = field(default_factory=list)
     refused: list[tuple[int, str]] = field(default_factory=list)
     counts: Counter[str] = field(default_factory=Counter)
     pending: int = 0
@@ -88,13 +102,13 @@ def _oracle(topics: _Topics) -> _Outcome:
         until = label.time_ms + topics.grace_ms
         mine = [r for i, r in rows if i == label.id and now - 2 * WINDOW_MS <= r.rank_ms <= until]
         assert len(mine) <= 1
-        if (not mine and min(clocks) <= until) or (topics.negative and min(clocks) <= now - WINDOW_MS):
+        if (not mine and min(clocks) <= until) or (topics.counted_negative and min(clocks) <= now - topics.wait_ms):
             out.waiting = len(topics.labels) - number
             break
         clock = now
         _expire(topics, rows, clock, label, out)
-        _settle(label, mine[0] if mine else None, out)
-    if not topics.negative:
+        _settle(topics, label, mine[0] if mine else None, clock, out)
+    if not topics.counted_negative:
         _expire(topics, rows, clock, None, out)
     out.pending = sum(r.state == "pending" for _, r in rows)
     return out
@@ -102,27 +116,37 @@ def _oracle(topics: _Topics) -> _Outcome:
 
 def _expire(topics: _Topics, rows: list[Any], clock: int, label: Label | None, out: _Outcome) -> None:
     for _, row in rows:
-        if row.state == "pending" and row.rank_ms < clock - WINDOW_MS:
+        if row.state == "pending" and row.rank_ms < clock - topics.wait_ms:
             row.state = "timed_out"
             out.counts["timed_out"] += 1
-            if topics.negative and label is not None:
+            if topics.counted_negative and label is not None:
                 out.training.append((*row.source, 0.0, label.offset))
 
 
-def _settle(label: Label, row: _ModelRow | None, out: _Outcome) -> None:
-    if row is None:
-        code = "orphaned"
-    elif row.state == "matched":
-        code = "duplicate"
-    elif row.state == "timed_out" or label.time_ms > row.time_ms + WINDOW_MS:
-        code = "late"
-    else:
-        row.state = "matched"
-        out.counts["matched"] += 1
-        out.training.append((*row.source, label.value, label.offset))
+def _settle(topics: _Topics, label: Label, row: _ModelRow | None, clock: int, out: _Outcome) -> None:
+    code = "orphaned" if row is None else _outcome(topics, label, row, clock)
+    if row is not None and code in ("matched", "corrected"):
+        out.counts[code] += 1
+        fake = code == "matched" and topics.fake_ms is not None and label.value != 0
+        out.training += [(*row.source, 0.0, label.offset)] if fake else []
+        again = ("again",) if fake or code == "corrected" else ()
+        out.training.append((*row.source, label.value, label.offset, *again))
+        row.state, row.value = "matched", label.value
         return
     out.counts["duplicate_labels" if code == "duplicate" else code] += 1
     out.refused.append((label.offset, f"label.{code}"))
+
+
+def _outcome(topics: _Topics, label: Label, row: _ModelRow, clock: int) -> str:
+    late = row.rank_ms < clock - WINDOW_MS or label.time_ms > row.time_ms + WINDOW_MS
+    differs, negative = label.value != row.value, row.state == "timed_out" and topics.counted_negative
+    if row.state == "matched":
+        return "corrected" if topics.corrections and differs else "duplicate"
+    if negative and differs and (topics.corrections if late else topics.fake_ms is not None):
+        return "corrected"
+    if late:
+        return "late"
+    return "duplicate" if negative else "matched"
 
 
 # -- the world around the join ---------------------------------------------------------------------------
@@ -148,11 +172,12 @@ class _World:
         """As consumers/_front.py does: marks, features from `low` to the commit, labels from `low` to it."""
         at, next_label, features, labels = self.committed
         self.at, self.read = list(at), next_label
-        self.training: list[tuple[int, int, float, int]] = []
+        self.training: list[tuple[Any, ...]] = []
         self.refused: list[tuple[int, str]] = []
         marks, mark = {p: json.loads(m) for p, m in enumerate(features)}, json.loads(labels)
         topics = self.topics
-        self.join = Join("h", LAYOUT, list(marks), WINDOW_MS, topics.grace_ms, topics.negative)
+        policy = (topics.negative, topics.corrections, topics.fake_ms)
+        self.join = Join("h", LAYOUT, list(marks), WINDOW_MS, topics.grace_ms, *policy)
         self.join.begin_rebuild(marks, mark)
         for p, m in marks.items():
             for position in range(m["low"], at[p]):
@@ -204,7 +229,7 @@ class _World:
         """Counts add up, whatever happened."""
         n, join = self.join.counts, self.join
         assert n["events"] == n["matched"] + n["timed_out"] + join.pending + n["duplicate_events"]
-        settled = n["matched"] + n["late"] + n["orphaned"] + n["duplicate_labels"]
+        settled = n["matched"] + n["late"] + n["orphaned"] + n["duplicate_labels"] + n["corrected"]
         assert self.join.next_label(self.read) == settled
 
     def result(self) -> _Outcome:
@@ -236,7 +261,7 @@ def _blocks(p: int, records: list[list[_Event]]) -> list[Block]:
     return out
 
 
-def _rows(training: Training | None) -> list[tuple[int, int, float, int]]:
+def _rows(training: Training | None) -> list[tuple[Any, ...]]:
     """Rows by their source; besides, every row's features must be its own."""
     if training is None:
         return []
@@ -250,7 +275,8 @@ def _rows(training: Training | None) -> list[tuple[int, int, float, int]]:
         start = int(b.token_ends[i])
     sources = zip(b.partition.tolist(), b.offset.tolist(), strict=True)
     labels = zip(training.label.tolist(), training.label_offset.tolist(), strict=True)
-    return [(*s, *v) for s, v in zip(sources, labels, strict=True)]
+    again = [False] * len(training) if training.correction is None else training.correction.tolist()
+    return [(*s, *v, *(["again"] if a else [])) for s, v, a in zip(sources, labels, again, strict=True)]
 
 
 # -- what is delivered, and how --------------------------------------------------------------------------
@@ -277,7 +303,8 @@ def _topics(draw: st.DrawFn) -> _Topics:
         now += draw(steps)
         event_id = f"{draw(st.integers(0, parts - 1))}-{draw(st.integers(0, 4))}"
         labels.append(Label(event_id, float(offset % 2), now - draw(back), offset, 7 * offset))
-    return _Topics(features, labels, draw(st.sampled_from([0, 0, 3])), draw(st.booleans()))
+    policy = (draw(st.booleans()), draw(st.booleans()), draw(st.sampled_from([None, None, 0, 4, WINDOW_MS])))
+    return _Topics(features, labels, draw(st.sampled_from([0, 0, 3])), *policy)
 
 
 _ACTIONS = st.lists(
@@ -320,7 +347,7 @@ def test_no_interleaving_and_no_crash_changes_what_is_joined_or_refused_or_count
     assert world.result() == _oracle(topics)
 
 
-def _large(seed: int, negative: bool) -> tuple[_Topics, random.Random]:
+def _large(seed: int, *policy: Any) -> tuple[_Topics, random.Random]:
     """A few hundred events and labels: most labels fit, some are of every wrong kind."""
     rng = random.Random(seed)
     parts = rng.randint(1, 3)
@@ -343,21 +370,25 @@ def _large(seed: int, negative: bool) -> tuple[_Topics, random.Random]:
     given += [(rng.randint(1000, 1200), rng.choice(["ghost", given[0][1]])) for _ in range(20)]
     given.sort(key=lambda x: x[0] + rng.randint(0, 4))
     labels = [Label(i, float(o % 2), t, o, 0) for o, (t, i) in enumerate(given)]
-    return _Topics(features, labels, rng.choice([0, 4]), negative), rng
+    return _Topics(features, labels, rng.choice([0, 4]), *policy), rng
 
 
-@pytest.mark.parametrize("negative", [False, True])
-def test_larger_topics_join_the_same_under_random_deliveries_and_crashes(negative: bool) -> None:
+POLICIES = [(False, False, None), (True, False, None), (False, True, None), (True, True, None), (False, False, 3)]
+
+
+@pytest.mark.parametrize("policy", POLICIES, ids=["drop", "negative", "corrections", "both", "fake"])
+def test_larger_topics_join_the_same_under_random_deliveries_and_crashes(policy: Any) -> None:
     seen: Counter[str] = Counter()
     for seed in range(12):
-        topics, rng = _large(seed, negative)
+        topics, rng = _large(seed, *policy)
         world = _World(topics)
         kinds = ["features"] * 4 + ["labels"] * 2 + ["advance", "commit", "commit", "crash"]
         _play(world, [(rng.choice(kinds), rng.randint(0, 20)) for _ in range(rng.randint(20, 200))])
         expected = _oracle(topics)
         assert world.result() == expected, f"seed {seed}"
         seen += expected.counts
-    assert all(seen[k] > 50 for k in join_module.COUNTS), seen
+    expected_counts = set(join_module.COUNTS) - (set() if policy[1:] != (False, None) else {"corrected"})
+    assert {k for k, n in seen.items() if n > 50} == expected_counts, seen
 
 
 # -- orphans by force ------------------------------------------------------------------------------------
@@ -411,10 +442,10 @@ def test_orphans_by_caught_up_stay_what_they_are_over_a_rebuild(
         twins.do(action, number)
     twins.finish()
     done = twins.one.done
-    labels = [offset for *_, value, offset in done.training if value or not topics.negative]
-    rows = [source for *source, _, _ in done.training]
-    assert len({tuple(r) for r in rows}) == len(rows), "a row was trained twice"
-    if not topics.negative:
+    labels = [row[3] for row in done.training]
+    rows = [row[:2] for row in done.training if "again" not in row]
+    assert len(set(rows)) == len(rows), "a row was trained twice"
+    if not topics.counted_negative:
         settled = sorted(labels + [offset for offset, _ in done.refused])
         assert settled == list(range(len(settled))), "a label was settled twice, or skipped"
 

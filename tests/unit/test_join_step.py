@@ -18,14 +18,14 @@ LABEL = schemas.codec("label")
 DEAD = schemas.codec("dead")
 
 
-def _spec() -> Spec:
+def _spec(**label: Any) -> Spec:
     event = {"schema": "none.avsc", "id": "id", "time": "time", "fields": {"n": {"type": "numeric"}}}
     raw: dict[str, Any] = {"name": "p", "task": "binary", "event": event, "arms": {"a": {"model": "m"}}}
-    return Spec.model_validate(raw | {"label": {"window": HOUR}})
+    return Spec.model_validate(raw | {"label": {"window": HOUR, **label}})
 
 
-def _step() -> JoinStep:
-    step = JoinStep(_spec(), [0])
+def _step(**label: Any) -> JoinStep:
+    step = JoinStep(_spec(**label), [0])
     step.begin_rebuild({0: fresh_features_mark(0)}, fresh_labels_mark(0), 0)
     step.end_rebuild([], {})
     return step
@@ -103,3 +103,34 @@ def test_a_restart_takes_up_where_the_marks_are() -> None:
     assert training is not None
     assert training.block.ids == ["b"]
     assert again.labels_mark()["pending"] == 1
+
+
+def test_the_spec_says_what_another_label_of_an_event_does() -> None:
+    records = [_label(0, "a"), _label(1, "a"), _label(2, "a", False), _label(3, "a", -0.0), _label(4, "a", True)]
+    found = {}
+    for policy in ("first", "learn"):
+        step = _step(corrections=policy)
+        step.add_features(_events("a"), 0, [0])
+        step.add_labels(records)
+        training, dead = step.advance(caught_up=False)
+        assert training is not None
+        again = None if training.correction is None else training.correction.tolist()
+        letters = [DEAD.decode(d.value) for d in dead]
+        found[policy] = training.label.tolist(), again, [(d["offset"], d["code"]) for d in letters]
+        assert step.labels_mark()["counts"]["corrected"] == (2 if policy == "learn" else 0)
+        assert letters[0]["detail"].endswith("this very one" if policy == "learn" else "the first counts")
+    assert found["first"] == ([1.0], None, [(n, "label.duplicate") for n in range(1, 5)])
+    assert found["learn"] == ([1.0, 0.0, 1.0], [False, True, True], [(1, "label.duplicate"), (3, "label.duplicate")])
+
+
+@pytest.mark.parametrize(("negative_after", "refused"), [(0, [(1, "label.duplicate")]), ("1m", [])])
+def test_with_importance_every_event_is_a_negative_first(negative_after: Any, refused: Any) -> None:
+    step = _step(timeout="importance", negative_after=negative_after)
+    step.add_features(_events("a", "b", "c"), 0, [0, 1, 2])
+    step.add_labels([_label(0, "a"), _label(1, "b", False), _label(2, "c")])
+    training, dead = step.advance(caught_up=True)
+    assert training is not None
+    assert training.correction is not None
+    assert [(d["offset"], d["code"]) for d in (DEAD.decode(x.value) for x in dead)] == refused
+    rows = list(zip(training.block.ids, training.label.tolist(), training.correction.tolist(), strict=True))
+    assert sorted(rows) == [("a", 0, False), ("a", 1, True), ("b", 0, False), ("c", 0, False), ("c", 1, True)]

@@ -16,7 +16,7 @@ from stream.arrive.reject import CODES
 FINGERPRINTS = {
     "label": "77d4e4ab3b08da50",
     "features": "b98fb8a968f46032",
-    "training": "c476e96c9f3ba51e",
+    "training": "279e64666b90f193",
     "prediction": "e512aa4d999e0fd4",
     "metric": "ad1540dd3a520de3",
     "model": "a39bafb73bd45b20",
@@ -117,7 +117,7 @@ def test_the_dead_letter_refers_to_the_list_of_codes() -> None:
 def test_training_is_features_and_labels() -> None:
     names = {n: [f["name"] for f in schemas.codec(n).schema["fields"]] for n in ("features", "training")}
     assert names["training"][: len(names["features"])] == names["features"]
-    assert len(names["training"]) == len(names["features"]) + 4
+    assert len(names["training"]) == len(names["features"]) + 5
 
 
 def test_records_of_a_schema_s_former_forms_are_read_with_defaults_for_what_they_lack() -> None:

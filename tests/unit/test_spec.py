@@ -69,7 +69,7 @@ BROKEN: list[tuple[dict[str, Any], list[str]]] = [
     ({"event.writers": "nowhere"}, ["event.writers: found 'nowhere'; there is no such file or folder"]),
     ({"label.window": "soon"}, ["label.window: found 'soon'; a duration such as 500ms, 5s, 10m, 36h or 2d is wanted"]),
     ({"label.window": 0}, ["label.window: found 0; input should be greater than 0"]),
-    ({"label.timeout": "never"}, ["label.timeout: found 'never'; input should be 'drop' or 'negative'"]),
+    ({"label.timeout": "never"}, ["label.timeout: found 'never'; input should be 'drop', 'negative' or 'importance'"]),
     ({"arms": {}}, ["arms: dictionary should have at least 1 item"]),
     ({"arms.Big": {"model": "linear.logistic"}}, ["arms.Big.[key]: found 'Big'; string should match pattern"]),
     ({"arms.logistic.model": "linear.magic"}, ["arms.logistic.model: found 'linear.magic'; allowed: linear.logistic"]),
