@@ -20,7 +20,7 @@ def run(kafka_address: str, tmp_path_factory: pytest.TempPathFactory) -> tuple[d
         env={**os.environ, "HEADWATER_KAFKA": kafka_address, "HEADWATER_VENV": sys.prefix},
         capture_output=True,
         text=True,
-        timeout=240,
+        timeout=480,
         check=False,
     )
     assert done.returncode == 0, done.stderr[-3000:]

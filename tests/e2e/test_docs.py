@@ -73,7 +73,7 @@ class Terminals:
     def run(self, line: str) -> str:
         """Run to its end; what it printed."""
         done = subprocess.run(
-            shlex.split(line), cwd=self._folder, env=self._env, capture_output=True, text=True, timeout=120, check=False
+            shlex.split(line), cwd=self._folder, env=self._env, capture_output=True, text=True, timeout=300, check=False
         )
         assert done.returncode == 0, f"{line}\n{done.stdout}{done.stderr}"
         return done.stdout + done.stderr
@@ -95,7 +95,7 @@ class Terminals:
                 env=self._env,
                 capture_output=True,
                 text=True,
-                timeout=60,
+                timeout=180,
                 check=False,
             )
             if done.returncode == 0 and until(done.stdout):
@@ -108,7 +108,7 @@ class Terminals:
         """Ctrl-C in each, the last opened first."""
         for process in reversed(self._open):
             process.terminate()
-            process.wait(timeout=30)
+            process.wait(timeout=60)
 
 
 @pytest.fixture
