@@ -25,12 +25,12 @@ WAIT_S = 300.0
 
 
 def resident_bytes() -> int:
-    """Of this process, with what the allocator could give back given back."""
+    """Of this process, without what the allocator could give back, nor pages of files, which libraries' code is."""
     with suppress(OSError, AttributeError):
         ctypes.CDLL(None).malloc_trim(0)
     with suppress(OSError):
-        pages = Path("/proc/self/statm").read_text().split()[1]
-        return int(pages) * os.sysconf("SC_PAGE_SIZE")
+        _, resident, of_files, *_ = map(int, Path("/proc/self/statm").read_text().split())
+        return (resident - of_files) * os.sysconf("SC_PAGE_SIZE")
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
     return peak if sys.platform == "darwin" else peak * 1024
 
