@@ -172,11 +172,10 @@ class LocalElastic:
             self.password = secrets.token_urlsafe(18)
             (conf / "users").write_text(f"{USER}:{_hashed(self.password)}\n")
             (conf / "users_roles").write_text(f"superuser:{USER}\n")
-        java, archive = files / "jre" / "bin" / "java", files / "classes.jsa"
+        java = files / "jre" / "bin" / "java"
         jars = [files / "start.jar", *sorted((files / "es" / "lib").glob("*.jar"))]
-        shared = ["-XX:+AutoCreateSharedArchive", f"-XX:SharedArchiveFile={archive}"]
         places = [f"-Djava.io.tmpdir={self._home / 'tmp'}", "-cp", ":".join(map(str, jars))]
-        self._command = [str(java), *_JVM, *shared, *places, "Start", str(files / "es"), str(conf)]
+        self._command = [str(java), *_JVM, *places, "Start", str(files / "es"), str(conf)]
 
     def _launch(self) -> None:
         assert self._home is not None
