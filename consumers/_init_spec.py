@@ -227,6 +227,7 @@ arms:                           # models that compete; weight: share of the pred
 experiment:
   name: default
   salt: "1"                     # another salt deals the arms out anew
+  assignment: 2                 # of its shares, a ramp moves no more units than it must
 {unit}
 snapshot: {{every: 500ms, keep: 3}}
 metrics:  {{window_rows: 1000}}
