@@ -12,10 +12,11 @@ import structlog
 
 import schemas
 from consumers._kafka import Out
+from consumers._serve_log import QuickLog
 from consumers._serve_sender import Sender
 from stream.predict.answers import REFUSED, Answers
 from stream.predict.plane import Answer
-from stream.predict.quick.plane import Quick, answer_of
+from stream.predict.quick.plane import Quick
 
 log = structlog.get_logger()
 
@@ -70,8 +71,7 @@ class _QuickExposure(NamedTuple):
     dropped_before: int
 
     def out(self) -> Out:
-        answer = answer_of(self.quick)
-        return self.owner.record(_Exposure(self.owner, answer, self.served_ms, self.latency_us, self.dropped_before))
+        return self.owner.quick_record(self.quick, self.served_ms, self.latency_us, self.dropped_before)
 
     def sent(self, offset: int) -> None:
         self.owner.count_sent()
@@ -85,7 +85,7 @@ class Exposures:
 
     def __init__(self, topic: str, sender: Sender) -> None:
         self._topic, self._sender = topic, sender
-        self._codec = schemas.codec("prediction")
+        self._codec, self._quick = schemas.codec("prediction"), QuickLog()
         self._counting = threading.Lock()
         self._sent = self._dropped = 0
         self._faulty: set[str] = set()
@@ -141,6 +141,11 @@ class Exposures:
             self._faulty.add(arm)
             log.warning("shadow arm gives no scores", arm=arm, error=answer.shadows.faults[arm])
         return found
+
+    def quick_record(self, quick: Quick, served_ms: int, latency_us: int, dropped_before: int) -> Out:
+        """The record of a quick answer."""
+        value = self._quick.encode(quick, served_ms, latency_us, dropped_before)
+        return Out(self._topic, value, quick.event_id.encode())
 
     def record(self, exposure: _Exposure) -> Out:
         """The record of the predictions topic."""

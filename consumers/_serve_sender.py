@@ -22,8 +22,8 @@ from consumers.settings import Settings
 log = structlog.get_logger()
 _BATCH_MAX = 500
 _IDLE_S = 0.2
-LOOK_S = 0.02  # how long what is not prompt may wait for the thread to look
-_BREATH = 8  # records made between two moments in which others may run
+LOOK_S = 0.05  # how long what is not prompt may wait for the thread to look
+_BREATH = 16  # records made between two moments in which others may run
 _PAUSE_S_MIN, _PAUSE_S_MAX = 0.1, 5.0
 MakeProducer = Callable[[Settings], KafkaProducer]
 

@@ -4,6 +4,7 @@ Five things run side by side and none waits for another: calls, the followers of
 exposures, labels. Invariant: whatever a caller sends, the answer has a status and a message (`_serve_status`).
 """
 
+import gc
 import time
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
@@ -14,6 +15,7 @@ import structlog
 
 from consumers._exposures import Exposures
 from consumers._follow import Follower
+from consumers._follow_metrics import FollowState
 from consumers._grpc import SERVICE, Server, ServerOptions, Service, Told
 from consumers._kafka import broker_errors, make_consumer, make_producer, partitions_of
 from consumers._log import set_up
@@ -77,6 +79,8 @@ class PredictServer:
         self.metrics: Metrics | None = None
         self.server = self._make_server(options, clock or SystemClock())
         self._follower = Follower(spec, settings, self.plane, lambda: self.server.tell(True))
+        if self._meter is not None:
+            self._meter.registry.register(FollowState(self._follower))
         self._steering = Steering(spec, settings, self.plane)
         self.port = 0
 
@@ -152,11 +156,18 @@ class PredictServer:
         log.info("left", drained=drained, exposures_dropped=dropped, labels_dropped=labels)
 
 
+def settle() -> None:
+    """Keep the collector from looking again and again at what the process has for good."""
+    gc.collect()
+    gc.freeze()
+
+
 def serve(spec: Spec, settings: Settings, stop: Callable[[], bool], options: ServerOptions | None = None) -> None:
     """Serve until `stop()`. Raises HeadwaterError where a person can mend something."""
     set_up(settings, spec, "predict")
     warm(spec)
     server = PredictServer(spec, settings, options)
+    settle()
     try:
         server.start()
         while not stop() and server.error is None:

@@ -1,35 +1,33 @@
 """The prediction server: calls a second against a bare echo server, latency at a fixed rate, rows a second of a batch.
 
-    python -m benchmarks.serving [--short] [--json] [--ghz PATH]
+    python -m benchmarks.serve [--short] [--json] [--ghz PATH]
 
 Echo and ours get the same request and give the same answer, in processes of their own, alternately in one run; the
-ratio of a round is what the server itself costs. The load is made by ghz, a Go program, where there is one, else by
-grpcio, which takes about as much of the processor as the server. A batch is 4,096 flights as columns for a linear arm:
-from the message's bytes to the answer's bytes, processor time of one thread, and over the wire. The short form,
-at most 60 s, makes fewer calls.
+ratio of a round is what the server itself costs. The load is made by ghz, a Go program, which the full form builds
+where there is Go; else by grpcio, which takes about as much of the processor as the server. A batch is 4,096 flights as
+columns for a linear arm: from the message's bytes to the answer's bytes, processor time of one thread, and over the
+wire. The short form, at most 60 s, makes fewer calls.
 """
 
 import argparse
 import contextlib
-import json
-import shutil
 import statistics
 import subprocess
 import sys
 import tempfile
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import grpc
 import numpy as np
-from google.protobuf import descriptor_pb2
 
+from benchmarks._ghz import Load, by_ghz, find_ghz, protoset
 from benchmarks._report import Row, report
 from benchmarks._rows import Rows, flights
-from benchmarks._serving import fields_of, make_server, pipeline, request_of
+from benchmarks._serve import fields_of, make_server, pipeline, request_of
 from consumers._client_columns import request_of as columns_request
 from consumers.client import PredictionClient
 from schemas import headwater_pb2 as pb
@@ -40,14 +38,12 @@ from stream.predict.batch import Columnar
 ROOT = Path(__file__).resolve().parents[1]
 FLIGHTS, BATCH = 20_000, 4096
 RATE = 300  # calls a second, at which latency is told
-Load = Callable[[int, int, int, int], dict[str, float]]
-"""(port, calls, in flight, calls a second or 0) → calls a second; p50 and p99 in ms."""
 
 
 @contextlib.contextmanager
 def served(kind: str) -> Iterator[int]:
     """One of the servers; its port."""
-    command = [sys.executable, "-m", "benchmarks._serving", kind, str(FLIGHTS)]
+    command = [sys.executable, "-m", "benchmarks._serve", kind, str(FLIGHTS)]
     child = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, cwd=ROOT)
     assert child.stdin is not None
     assert child.stdout is not None
@@ -63,35 +59,6 @@ def served(kind: str) -> Iterator[int]:
     finally:
         child.stdin.close()
         child.wait(30)
-
-
-def protoset() -> bytes:
-    """Our messages as ghz takes them; its own parser knows no `optional`."""
-    proto = descriptor_pb2.FileDescriptorProto()
-    pb.DESCRIPTOR.CopyToProto(proto)
-    return bytes(descriptor_pb2.FileDescriptorSet(file=[proto]).SerializeToString())
-
-
-def by_ghz(ghz: str, body: Path, schema: Path) -> Load:
-    """The native generator."""
-
-    def load(port: int, calls: int, flying: int, rate: int) -> dict[str, float]:
-        command = [
-            ghz, "--insecure", "--protoset", str(schema),
-            "--call", "headwater.v1.Predictions.Predict", "--binary-file", str(body), "-n", str(calls),
-            "-c", str(flying), "--rps", str(rate), "-O", "json", f"127.0.0.1:{port}",
-        ]  # fmt: skip
-        done = subprocess.run(command, capture_output=True, text=True, cwd=ROOT, check=False)
-        if done.returncode:
-            raise RuntimeError(f"ghz ended with {done.returncode}: {done.stderr.strip()[-500:]}")
-        found = json.loads(done.stdout)
-        failed = {k: v for k, v in found["statusCodeDistribution"].items() if k != "OK"}
-        if failed:
-            raise RuntimeError(f"calls failed: {failed}")
-        shares = {int(s["percentage"]): s["latency"] / 1e6 for s in found["latencyDistribution"]}
-        return {"rate": found["rps"], "p50": shares[50], "p99": shares[99]}
-
-    return load
 
 
 def by_grpcio(request: pb.PredictRequest) -> Load:
@@ -207,17 +174,18 @@ def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--short", action="store_true", help="fewer calls")
     parser.add_argument("--json", action="store_true", help="print JSON")
-    parser.add_argument("--ghz", default=shutil.which("ghz"), help="the native generator; default: the one on PATH")
+    parser.add_argument("--ghz", help="the native generator; default: one on PATH, kept, or built by Go")
     given = parser.parse_args()
     rows = flights(FLIGHTS)
     request = request_of(rows)
+    ghz = given.ghz or find_ghz(build=not given.short)
     with tempfile.TemporaryDirectory() as folder:
         body, schema = Path(folder, "body"), Path(folder, "schema")
         body.write_bytes(request.SerializeToString())
-        schema.write_bytes(protoset())
-        load = by_ghz(given.ghz, body, schema) if given.ghz else by_grpcio(request)
+        schema.write_bytes(protoset(pb.DESCRIPTOR))
+        load = by_ghz(ghz, "headwater.v1.Predictions.Predict", body, schema) if ghz else by_grpcio(request)
         found = batches(rows, given.short) + calls(load, given.short)
-    generator = "ghz" if given.ghz else "grpcio"
+    generator = "ghz" if ghz else "grpcio"
     return report(f"flights, one linear arm; load by {generator}", found, given.json)
 
 

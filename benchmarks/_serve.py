@@ -1,6 +1,6 @@
-"""The two servers that `serving` compares, each in a process of its own, and what is asked of them.
+"""The two servers that `serve` compares, each in a process of its own, and what is asked of them.
 
-    python -m benchmarks._serving {ours,echo} FLIGHTS
+    python -m benchmarks._serve {ours,echo} FLIGHTS
 
 prints its port and serves until standard input ends. `ours` is the whole prediction server with a linear model of the
 flights, but for Kafka: a producer in memory takes the exposures. `echo` is bare grpcio with as many threads, which
@@ -18,7 +18,7 @@ import yaml
 from benchmarks._rows import EXAMPLE, Rows, flights
 from consumers._grpc import ServerOptions
 from consumers.client import Event, _request
-from consumers.predict import PredictServer
+from consumers.predict import PredictServer, settle
 from consumers.settings import Settings
 from schemas import headwater_pb2 as pb
 from schemas import headwater_pb2_grpc as pb_grpc
@@ -112,6 +112,7 @@ def main() -> int:
         server = _echo(answer)
         port = server.add_insecure_port("127.0.0.1:0")
         server.start()
+    settle()
     print(port, flush=True)
     sys.stdin.read()
     return 0
