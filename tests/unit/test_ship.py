@@ -1,5 +1,6 @@
 """The shipper's bookkeeping, against an Elasticsearch that can be away, forgetful of answers, or hard to please."""
 
+import os
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -114,6 +115,10 @@ class World:
         return mark.offset if mark else 0
 
 
+def label(offset: int) -> bytes:
+    return schemas.codec("label").encode({"id": f"e{offset}", "value": True, "time_ms": 5})
+
+
 def record(tp: TopicPartition, offset: int, value: bytes | None = None) -> Record:
     body: Mapping[str, Any] = {"id": f"e{offset}", "value": True, "time_ms": 5}
     kind = "label"
@@ -192,6 +197,35 @@ def test_a_full_spool_pauses_kafka_and_nothing_is_skipped(tmp_path: Path, world:
     assert small.ship.paused() == set()
     assert sorted(d.at.offset for d in small.elastic.there.values()) == list(range(5000))
     assert small.offset == 5000
+
+
+def test_once_a_batch_found_no_room_a_smaller_one_after_it_is_not_kept_either(
+    tmp_path: Path, world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(module, "BULK_DOCUMENTS", 2)
+    small = World(tmp_path / "small", cap=1 << 12)
+    small.elastic.away = True
+    small.turn(upto=1)
+    large = [Record(LABELS.topic, 0, i, 1_000, os.urandom(9_000 if i < 3 else 1), label(i)) for i in range(1, 6)]
+    small.consumer.positions[LABELS] = 6
+    small.ship.feed({LABELS: records_of(LABELS.topic, 0, large)}, 0.0)
+    small.commit()
+    assert (small.offset, small.consumer.positions[LABELS]) == (1, 1)
+
+
+def test_what_came_while_the_spool_was_delivered_waits_for_its_turn(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(module, "DRAIN_S", -1.0)  # one batch a turn
+    world.elastic.away = True
+    for upto in (2, 4, 6):
+        world.turn(upto=upto)
+    world.elastic.away = False
+    world.later()
+    for upto in (8, 10, 10, 10, 10, 10):
+        world.turn(upto=upto)
+    assert [d.at.offset for d in world.elastic.there.values()] == list(range(10))
+    assert world.ship.waiting == 0
 
 
 def test_a_spool_too_small_for_anything_only_slows_down(
@@ -299,6 +333,22 @@ def test_dead_letters_out_of_the_spool_are_committed_once_whenever_it_is_killed(
     world.later()
     world.turn()
     assert (len(outs), world.dead, world.ship.waiting) == (1, [], 0)
+
+
+def test_a_number_of_the_spool_that_was_committed_is_not_given_again(world: World) -> None:
+    world.elastic.away, world.elastic.hated = True, {1}
+    world.turn(upto=3)
+    world.elastic.away = False
+    world.later()
+    world.turn()
+    assert (len(world.dead), world.ship.waiting) == (1, 0)
+    world.start()
+    world.elastic.away = True
+    world.turn(upto=6)
+    world.elastic.away = False
+    world.later()
+    world.turn()
+    assert {d.at.offset for d in world.elastic.there.values()} == {0, 2, 3, 4, 5}
 
 
 def test_an_unknown_topic_is_refused_with_those_that_are_known(tmp_path: Path) -> None:
