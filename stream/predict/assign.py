@@ -40,12 +40,12 @@ class Assignment:
         ends = list(accumulate(weights.values()))
         if not ends or min(weights.values()) < 0 or not 0 < ends[-1] < math.inf:
             raise DataError(f"weights of {experiment}: found {dict(weights)}; each ≥ 0 and a sum above 0 is wanted")
-        self._seed = seed_of(experiment, salt)
+        self.seed = seed_of(experiment, salt)
         self._names = tuple(weights)
         self._ends = [end / ends[-1] for end in ends]
         self.propensity = {arm: weight / ends[-1] for arm, weight in weights.items()}
 
     def of(self, unit: str) -> tuple[str, float]:
         """The arm of a unit, and the probability with which a unit gets that arm."""
-        arm = self._names[bisect_right(self._ends, point_of(self._seed, unit))]
+        arm = self._names[bisect_right(self._ends, point_of(self.seed, unit))]
         return arm, self.propensity[arm]

@@ -178,12 +178,9 @@ class Columnar:
         if batch.arm:
             out.arm[good], out.propensity[good], out.how[:] = self._arms.index(batch.arm), 1.0, HOW.index(ASKED)
             return
-        place, given = {arm: i for i, arm in enumerate(self._arms)}, assignment.given
-        found = [given(units[row]) for row in good.tolist()]
-        out.arm[good] = np.fromiter((place[arm] for arm, _, _ in found), np.int64, len(found))
-        out.propensity[good] = np.fromiter((p for _, p, _ in found), np.float64, len(found))
-        if not assignment.plain:
-            out.how[good] = np.fromiter((HOW.index(how) for _, _, how in found), np.int64, len(found))
+        whole = len(good) == batch.rows
+        found = assignment.many(units if whole else [units[row] for row in good.tolist()])
+        out.arm[good], out.propensity[good], out.how[good] = found
 
     def _score(self, block: Block, served: Served, bad: Mask, out: Answers) -> None:
         """Arm by arm; a score that is no number is doubtful."""

@@ -91,6 +91,7 @@ class Plane:
         self.spec, self.spec_hash = spec, spec.hash
         self.events = EventReader(spec, schema)
         self._assignment = Assigner(spec)
+        self._assignment.many([""])  # so that no caller waits for the compiler
         self._shadowing = tuple(name for name, arm in spec.arms.items() if arm.shadow)
         self._decode = decode
         self._cleaner, self._encoder = Cleaner(spec), Encoder(spec)

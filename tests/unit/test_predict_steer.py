@@ -6,14 +6,14 @@ from typing import Any
 import numpy as np
 import pytest
 
-from stream.experiment.control import begin, end
+from stream.experiment.control import begin, end, ramp
 from stream.predict.answers import Batch
 from stream.predict.assign import Assignment
 from stream.predict.batch import Columnar
 from stream.predict.given import Column, numbered
 from stream.predict.plane import Answer, Plane, Request
 from stream.predict.served import Served
-from stream.predict.steer import Assigner
+from stream.predict.steer import HOW, Assigner
 from stream.spec import Spec
 from tests.unit.test_control import ABC, BY, applied, make_spec
 from tests.unit.test_predict_plane import LINEAR, NOW, learned
@@ -66,6 +66,24 @@ def test_an_override_is_outside_the_experiment_and_moves_nobody_else(version: in
     assert with_it.given("user-7") == ("c", 1.0, "override")
     assert with_it.given("user-8") == ("a", 1.0, "override")
     assert all(with_it.given(u) == without.given(u) for u in UNITS[9:500])
+
+
+@pytest.mark.parametrize("version", [1, 2])
+@pytest.mark.parametrize(
+    "more",
+    [{}, {"holdout": 0.2}, {"namespace": {"name": "home", "slots": [1000, 7000]}, "holdout": 0.1},
+     {"overrides": {"user-3": "c", "": "b"}, "holdout": 0.1}],
+)  # fmt: skip
+def test_many_units_at_once_get_what_each_gets_alone(version: int, more: dict[str, Any]) -> None:
+    spec, units = make_spec(ABC, version, **more), ["", "é", "日本", "x" * 50, *UNITS[:2_000]]
+    states = [begin(spec)]
+    states.append(applied(spec, states[0], ramp(spec, states[0], {"b": 0.05}, *BY)))
+    states.append(applied(spec, states[1], end(spec, states[1], "c", *BY)))
+    for assigner in (Assigner(spec, state) for state in states):
+        arm, propensity, how = assigner.many(units)
+        found = list(zip(["abc"[a] for a in arm], propensity.tolist(), [HOW[h] for h in how], strict=True))
+        assert found == [tuple(assigner.given(u)) for u in units]
+        assert assigner.many([])[0].tolist() == []
 
 
 # -- answers -----------------------------------------------------------------------------------------------
