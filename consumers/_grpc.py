@@ -32,7 +32,7 @@ _SERVING = health_pb2.HealthCheckResponse.SERVING
 class ServerOptions:
     """workers: threads that predict; labels: threads that wait for Kafka; held_max: calls that each of the
     two holds, at work or waiting, past which more get RESOURCE_EXHAUSTED; streams: PredictStreams at once, a
-    thread each; drain_s: what calls at work get when leaving.
+    thread each; drain_s: what calls at work get when leaving; shared_port: others may listen at the same one too.
     """
 
     workers: int = 4
@@ -42,6 +42,7 @@ class ServerOptions:
     message_bytes_max: int = 8 << 20
     reflection: bool = True
     drain_s: float = 10.0
+    shared_port: bool = False
 
 
 def in_pool(method: Callable[[Any, Any], Any], pool: ThreadPoolExecutor) -> Callable[[Any, Any], Any]:
@@ -190,7 +191,7 @@ class Server:
             interceptors=(*guards, self.gate),
             maximum_concurrent_rpcs=CALLS_MAX,
             options=(
-                ("grpc.so_reuseport", 0),
+                ("grpc.so_reuseport", int(options.shared_port)),
                 ("grpc.max_receive_message_length", options.message_bytes_max),
                 ("grpc.max_send_message_length", options.message_bytes_max),
             ),

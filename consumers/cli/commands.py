@@ -204,7 +204,9 @@ def serve(
         str | None, typer.Option(help="listen here; default: HEADWATER_GRPC, else 127.0.0.1:50051")
     ] = None,
     reflection: Annotated[bool, typer.Option(help="answer questions about the service itself")] = False,
+    workers: Annotated[int, typer.Option(min=1, max=64, help="processes at the one port, supervised")] = 1,
     kafka: KafkaOpt = None,
+    shared_port: Annotated[bool, typer.Option("--shared-port", hidden=True)] = False,
 ) -> None:
     """Answer predictions over gRPC, following the newest snapshot.
 
@@ -217,7 +219,14 @@ def serve(
     settings = settings_of(kafka, grpc=address)
     loaded = spec_of(spec)
     stop = until_signalled()
-    options = ServerOptions(message_bytes_max=settings.grpc_message_bytes_max, reflection=reflection)
+    if workers > 1:
+        from consumers._serve_workers import serve_workers
+
+        own = [sys.executable, "-m", "consumers.cli", "serve", str(spec), "--shared-port"]
+        raise typer.Exit(serve_workers(own + ["--reflection"] * reflection, settings, workers, stop))
+    options = ServerOptions(
+        message_bytes_max=settings.grpc_message_bytes_max, reflection=reflection, shared_port=shared_port
+    )
     serve_spec(loaded, settings, stop, options)
 
 
