@@ -23,6 +23,8 @@ from stream.experiment.measure import usable
 from stream.join.labels import Label
 from stream.spec import Spec
 
+KEPT = ("id", "unit", "arm", "propensity", "score", "scores", "served_ms", "event_time_ms", "control_seq")
+
 
 @dataclass(frozen=True, slots=True)
 class Exposed:
@@ -80,7 +82,7 @@ class Collector:
             key, other = (record["served_ms"], place), self._found.get(record["id"])
             self.counts["repeated events"] += other is not None
             if other is None or key < other[:2]:
-                self._found[record["id"]] = (*key, dict(record))
+                self._found[record["id"]] = (*key, {n: record[n] for n in KEPT if n in record})
 
     def label(self, label: Label) -> None:
         """A label, in the order of the topic."""

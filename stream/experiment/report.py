@@ -139,6 +139,7 @@ def analyse(spec: Spec, exposed: Exposed, outcomes: Outcomes, counts: Mapping[st
     alpha_each = asked.alpha / max(1, len(others))
     covariate = _filled(asked.covariate[1][outcomes.row]) if asked.covariate else None
     values = measured(spec.task, outcomes.scores, outcomes.label)
+    could_serve = {name: compared(state, exposed.seq[outcomes.row], name, name) for name in arms}
     metrics = []
     for metric in METRICS[spec.task]:
         value = values[metric.name]
@@ -157,7 +158,10 @@ def analyse(spec: Spec, exposed: Exposed, outcomes: Outcomes, counts: Mapping[st
             for i, name in enumerate(arms)
             if i in others
         ]
-        policies = {name: _policies(value, arm, i, propensity, asked.alpha) for i, name in enumerate(arms)}
+        policies = {
+            name: _policies(value[able], arm[able], i, propensity[able], asked.alpha)
+            for i, (name, able) in enumerate(could_serve.items())
+        }
         kept = {name: found for name, found in policies.items() if found}
         metrics.append(MetricReport(metric, tracks, comparisons, kept))
     since = _since(exposed, np.array([planned[a] for a in arms]))

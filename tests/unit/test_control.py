@@ -196,3 +196,12 @@ def test_metrics_of_guardrails_are_those_of_the_report() -> None:
     from stream.spec import METRIC_NAMES
 
     assert {task: tuple(m.name for m in metrics) for task, metrics in METRICS.items()} == METRIC_NAMES
+
+
+def test_under_training_own_no_change_is_made_since_arms_learn_by_the_spec_s_weights() -> None:
+    from consumers._control import change
+    from consumers.settings import Settings
+
+    spec = make_spec(ABC, version=1, training="own")
+    with pytest.raises(DataError, match="training: found own"):
+        change(spec, Settings(kafka="127.0.0.1:1"), lambda state: ramp(spec, state, {"a": 1.0}, *BY))

@@ -107,11 +107,13 @@ def test_what_the_control_did_alone_says_nothing_of_a_difference() -> None:
     alone = data(3_000, 0.0, seq=1, seed=9, share=0.0)
     parts = [data(3_000, 0.1), alone, data(3_000, 0.1, seq=2, seed=3)]
     with_it, without = (
-        analyse(spec, *given, {}, Question(state=state)).metrics[1].comparisons[0]
+        analyse(spec, *given, {}, Question(state=state)).metrics[1]
         for given in (together(*parts), together(parts[0], parts[2]))
     )
-    assert with_it.now == without.now
-    assert with_it.now.n > 5_000
+    assert with_it.comparisons[0].now == without.comparisons[0].now
+    assert with_it.comparisons[0].now.n > 5_000
+    assert with_it.policies["b"] == without.policies["b"]
+    assert with_it.policies["a"] != without.policies["a"]
 
 
 def test_a_report_plans_by_the_shares_that_hold_now_and_of_an_ended_experiment_by_its_last() -> None:
