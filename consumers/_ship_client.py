@@ -24,6 +24,7 @@ BULK_DOCUMENTS = 2_000
 BULK_BYTES_MAX = 5 << 20
 REQUEST_S_MAX = 15.0
 ATTEMPTS = 2  # of a batch, before it goes to the spool
+BACKOFF_S = 0.2
 LOOK_UP_MAX = 5_000  # ids in one search
 _BUSY = (429, 502, 503, 504)
 _FIELD = re.compile(r"failed to parse field \[([^\]]+)\] of type \[([^\]]+)\]")
@@ -113,7 +114,7 @@ class Sender:
             expand_action_callback=_action,
             raise_on_error=False,
             max_retries=2,
-            initial_backoff=0.2,
+            initial_backoff=BACKOFF_S,
             max_backoff=1.0,
             retry_on_status=_BUSY,
             require_data_stream=True,
