@@ -20,12 +20,11 @@ from stream.experiment.control import State, begin, compared, running_shares
 from stream.experiment.difference import CONTROL, OTHER, TREATMENT, Difference
 from stream.experiment.measure import METRICS, Metric, measured
 from stream.experiment.offpolicy import PolicyValue, dr, ips, snips
-from stream.experiment.ratio import LEVELS_MAX, SampleRatio, holm
+from stream.experiment.ratio_lines import RatioLine, ratio_lines
 from stream.experiment.sequence import ALPHA, Interval, Mean, check_alpha, running
 from stream.spec import Spec, control_of
 
 POINTS = 80  # moments at which intervals are kept for the plots
-SRM_ALPHA = 0.001  # below it the sample ratio is called broken; usual for this check (Fabijan et al. 2019)
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,25 +57,6 @@ class MetricReport:
     arms: list[Track]
     comparisons: list[Comparison]
     policies: dict[str, list[PolicyValue]]
-
-
-@dataclass(frozen=True, slots=True)
-class RatioLine:
-    """One dimension's sample ratio ("all" is none); p-values as found, and corrected for the number of lines (Holm)."""
-
-    dimension: str
-    levels: int
-    exposures: int
-    p_value: float
-    corrected: float
-    chi_squared: float
-    chi_squared_p: float
-    chi_squared_corrected: float
-
-    @property
-    def broken(self) -> bool:
-        """Whether other figures are not to be trusted."""
-        return self.corrected <= SRM_ALPHA
 
 
 @dataclass(frozen=True, slots=True)
@@ -180,11 +160,11 @@ def analyse(spec: Spec, exposed: Exposed, outcomes: Outcomes, counts: Mapping[st
         exposures=_by_arm(exposed.arm, arms),
         outcomes=_by_arm(arm, arms),
         metrics=metrics,
-        ratio=_ratio(exposed.arm[since:], planned, {k: v[since:] for k, v in asked.dimensions.items()}),
+        ratio=ratio_lines(exposed.arm[since:], planned, {k: v[since:] for k, v in asked.dimensions.items()}),
         shares=shares,
         shares_at=shares_at,
         counts=dict(counts),
-        notes=_notes(since, len(exposed), counts, metrics, asked.each_event),
+        notes=_changes(state) + _notes(since, len(exposed), counts, metrics, asked.each_event),
     )
 
 
@@ -276,31 +256,6 @@ def _since(exposed: Exposed, planned: F64) -> int:
     return int(other[-1]) + 1 if other.size else 0
 
 
-def _ratio(arm: I64, planned: Mapping[str, float], dimensions: Mapping[str, Sequence[str]]) -> list[RatioLine]:
-    served = [i for i, share in enumerate(planned.values()) if share > 0]
-    if len(served) < 2:
-        return []
-    place = np.full(len(planned), -1, np.int64)
-    place[served] = np.arange(len(served))
-    found = []
-    for name, values in {"all": [""] * len(arm), **dimensions}.items():
-        ratio = SampleRatio([list(planned.values())[i] for i in served])
-        ratio.update(place[arm], _levels(values))
-        found.append((name, len(set(values)), ratio))
-    p, chi = [r.p_value for *_, r in found], [r.chi_squared() for *_, r in found]
-    corrected, chi_corrected = holm(p), holm([c[1] for c in chi])
-    return [
-        RatioLine(name, levels, len(arm), p[i], corrected[i], *chi[i], chi_corrected[i])
-        for i, (name, levels, _) in enumerate(found)
-    ]
-
-
-def _levels(values: Sequence[str]) -> I64:
-    """Numbers for values, in the order in which they come; the last stands for all beyond the bound."""
-    seen: dict[str, int] = {}
-    return np.array([min(seen.setdefault(v, len(seen)), LEVELS_MAX - 1) for v in values], np.int64)
-
-
 def _shares(arm: I64, arms: Sequence[str]) -> tuple[dict[str, list[float]], list[int]]:
     """Each arm's share of the first so many exposures."""
     at = _moments(len(arm))
@@ -309,6 +264,14 @@ def _shares(arm: I64, arms: Sequence[str]) -> tuple[dict[str, list[float]], list
 
 def _by_arm(arm: I64, arms: Sequence[str]) -> dict[str, int]:
     return dict(zip(arms, np.bincount(arm, minlength=len(arms)).tolist(), strict=True))
+
+
+def _changes(state: State) -> list[str]:
+    """What a reader must know of the experiment's past."""
+    told = [f"change {r.seq}: a guardrail drained {r.arm}: {r.why}" for r in state.records if r.action == "guardrail"]
+    if state.ended:
+        told.append(f"the experiment ended by change {state.seq}; {state.rest} serves everybody")
+    return told
 
 
 def _notes(

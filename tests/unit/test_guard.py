@@ -116,6 +116,18 @@ def test_what_the_control_did_alone_says_nothing_of_a_difference() -> None:
     assert with_it.policies["a"] != without.policies["a"]
 
 
+def test_a_report_says_who_was_drained_and_that_it_ended() -> None:
+    spec = guarded()
+    drained = applied(spec, begin(spec), drain(spec, begin(spec), "b", "guardrail", 1, "too bad"))
+    ended = applied(spec, drained, end(spec, drained, None, *BY))
+    given, said = data(500, 0.1), "change 1: a guardrail drained b: too bad"
+    assert said not in analyse(spec, *given, {}, Question()).notes
+    assert said in analyse(spec, *given, {}, Question(state=drained)).notes
+    assert (
+        "the experiment ended by change 2; a serves everybody" in analyse(spec, *given, {}, Question(state=ended)).notes
+    )
+
+
 def test_a_report_plans_by_the_shares_that_hold_now_and_of_an_ended_experiment_by_its_last() -> None:
     spec = guarded()
     state = applied(spec, begin(spec), ramp(spec, begin(spec), {"b": 0.2}, *BY))

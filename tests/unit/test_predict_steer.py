@@ -1,10 +1,13 @@
 """Who gets what: overrides, hold-out, namespaces, shares; version 1 stays what it was; shadows are never served."""
 
+import json
 from collections import Counter
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
+import yaml
 
 from stream.experiment.control import begin, end, ramp
 from stream.predict.answers import Batch
@@ -15,10 +18,12 @@ from stream.predict.plane import Answer, Plane, Request
 from stream.predict.served import Served
 from stream.predict.steer import HOW, Assigner
 from stream.spec import Spec
+from stream.spec_load import load_spec
 from tests.unit.test_control import ABC, BY, applied, make_spec
 from tests.unit.test_predict_plane import LINEAR, NOW, learned
 from tests.unit.test_predict_plane import make_spec as visits
 
+ROOT = Path(__file__).parents[2]
 UNITS = [f"user-{i}" for i in range(20_000)]
 
 
@@ -27,6 +32,18 @@ def test_version_1_gives_every_unit_the_arm_that_it_always_had() -> None:
     old, now = Assignment("abc", "s", weights), Assigner(make_spec(weights, version=1))
     assert now.version == 1
     assert all(old.of(u) == now.given(u)[:2] and now.given(u).how == "experiment" for u in UNITS[:5_000])
+
+
+def test_a_spec_that_says_nothing_of_versions_keeps_its_units() -> None:
+    golden = json.loads((ROOT / "tests" / "golden" / "assignment.json").read_text())
+    spec = load_spec(ROOT / "examples" / "flights.yaml")
+    raw = yaml.safe_load((ROOT / "examples" / "flights.yaml").read_text())
+    assert "assignment" not in raw["experiment"]
+    ours = [v for v in golden["points"] if (v["experiment"], v["salt"]) == (spec.experiment.name, spec.experiment.salt)]
+    assert len(ours) > 3
+    for v in ours:
+        expected = "logistic" if float.fromhex(v["point"]) < 0.5 else "tree"
+        assert Assigner(spec).given(v["unit"]) == (expected, 0.5, "experiment")
 
 
 def test_version_2_keeps_the_shares() -> None:
