@@ -260,8 +260,6 @@ def _experiment_problem(spec: Spec) -> str:
             return f"guardrails.{i}.metric: found {guardrail.metric!r}; for {spec.task}: {', '.join(allowed)}"
     if given.namespace is not None and given.namespace.slots[1] > given.held_out_from:
         return f"namespace.slots: up to {given.namespace.slots[1]}; the hold-out begins at {given.held_out_from}"
-    if given.training == "own" and (given.assignment == 2 or given.namespace or given.holdout or given.overrides):
-        return "training: own goes with assignment 1, without namespace, holdout and overrides"
     total = sum(a.weight for a in spec.arms.values())
     least = min(a.weight for a in spec.arms.values() if a.weight > 0) / total
     if given.assignment == 2 and least < 1e-4:

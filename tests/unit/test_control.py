@@ -181,7 +181,6 @@ def test_a_shadow_arm_is_given_no_share() -> None:
         ({"guardrails": [{"metric": "speed"}]}, "experiment.guardrails.0.metric: found 'speed'; for binary: log_loss"),
         ({"namespace": {"name": "home", "slots": [5, 5]}}, "from < to within 0 to 10000 is wanted"),
         ({"namespace": {"name": "home"}, "holdout": 0.1}, "the hold-out begins at 9000"),
-        ({"training": "own"}, "training: own goes with assignment 1"),
         ({"holdout": 1.0}, "experiment.holdout: found 1.0"),
     ],
 )
@@ -196,6 +195,16 @@ def test_metrics_of_guardrails_are_those_of_the_report() -> None:
     from stream.spec import METRIC_NAMES
 
     assert {task: tuple(m.name for m in metrics) for task, metrics in METRICS.items()} == METRIC_NAMES
+
+
+def test_under_training_own_arms_learn_the_units_that_they_serve_by_either_version() -> None:
+    from stream.encode.owner import Owners
+    from stream.predict.steer import Assigner
+
+    for version in (1, 2):
+        spec = make_spec(ABC, version, training="own", holdout=0.2, overrides={"user-1": "c"})
+        owners, assigner = Owners(spec), Assigner(spec)
+        assert [list(ABC)[owners.of(u) - 1] for u in UNITS] == [assigner.given(u).arm for u in UNITS]
 
 
 def test_under_training_own_no_change_is_made_since_arms_learn_by_the_spec_s_weights() -> None:
