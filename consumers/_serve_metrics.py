@@ -119,6 +119,8 @@ class _State(Collector):
             yield GaugeMetricFamily("headwater_staleness_seconds", "the clock less what is all known", value=stale_s)
             yield GaugeMetricFamily("headwater_model_generation", "of the model in place", value=served.generation)
             yield GaugeMetricFamily("headwater_model_rows", "rows that it has learned", value=served.rows)
+        seq = self._plane.assignment.seq
+        yield GaugeMetricFamily("headwater_control_seq", "last change of the experiment that is followed", value=seq)
         held = GaugeMetricFamily("headwater_held_calls", "at work or waiting", labels=["pool"])
         for name, pool in self._pools.items():
             held.add_metric([name], pool.held)

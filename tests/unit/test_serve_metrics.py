@@ -58,6 +58,7 @@ def test_calls_rows_latency_freshness_and_exposures_are_counted(tmp_path: Path) 
         assert found["headwater_call_seconds_sum", "Predict"] > 0
         assert found["headwater_staleness_seconds",] == 0.1
         assert found["headwater_model_generation",] == 3
+        assert found["headwater_control_seq",] == 0
         assert found["headwater_model_rows",] == 200
         assert found["headwater_exposures_total", "sent"] == 9
         assert found["headwater_exposures_total", "dropped"] == 0
