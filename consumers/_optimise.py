@@ -161,7 +161,7 @@ def optimised(
         made: list[Variant] = []
         refused: list[Variant] = []
         models: dict[str, OnnxModel] = {}
-        for variant in variants(file.read_bytes(), pieces, folder):
+        for variant in variants(file.read_bytes(), original.output, pieces, folder):
             try:
                 models.update({} if variant.refused else {variant.name: opened(variant)})
             except DataError as e:
@@ -175,8 +175,9 @@ def optimised(
             told(done, total)
 
         quick = {n: paces(models, judged, n, effort.rounds, time.perf_counter, tell) for n in (1, effort.batch)}
+        bodies = {v.name: (v.body, v.level) for v in made}
         feeds = original.feeds(take(judged, range(min(len(judged), effort.batch))))
-        memory = memory_bytes({v.name: (v.body, v.level) for v in made}, feeds, effort.processes, tell)
+        memory = memory_bytes(bodies, feeds, effort.processes, params.arena, tell)
         first = models[ORIGINAL].score(judged)
         qualities = {name: quality(spec.task, model.score(judged), label, first) for name, model in models.items()}
     forms = [

@@ -35,11 +35,11 @@ def resident_bytes() -> int:
     return peak if sys.platform == "darwin" else peak * 1024
 
 
-def _grown(tiny: bytes, body: bytes, level: Level, feeds: Mapping[str, NDArray[Any]]) -> int:
+def _grown(tiny: bytes, body: bytes, level: Level, arena: bool, feeds: Mapping[str, NDArray[Any]]) -> int:
     """In the new process."""
     held = session_of(tiny, 1, "all")
     before = resident_bytes()
-    session = session_of(body, 1, level)
+    session = session_of(body, 1, level, arena)
     for _ in range(CALLS):
         session.run(None, dict(feeds))
     grown = resident_bytes() - before
@@ -60,6 +60,7 @@ def memory_bytes(
     bodies: Mapping[str, tuple[bytes, Level]],
     feeds: Mapping[str, NDArray[Any]],
     repeats: int,
+    arena: bool = True,
     told: Callable[[], object] = lambda: None,
 ) -> dict[str, float]:
     """Of each model, the median of `repeats` new processes, taken in turn."""
@@ -68,6 +69,6 @@ def memory_bytes(
     with ProcessPoolExecutor(1, fresh, max_tasks_per_child=1) as pool:
         for _ in range(repeats):
             for name, (body, level) in bodies.items():
-                found[name].append(pool.submit(_grown, tiny, body, level, feeds).result(WAIT_S))
+                found[name].append(pool.submit(_grown, tiny, body, level, arena, feeds).result(WAIT_S))
                 told()
     return {name: statistics.median(each) for name, each in found.items()}

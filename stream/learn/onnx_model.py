@@ -31,7 +31,7 @@ class OnnxParams(BaseModel):
 
     inputs: the model's names → columns, where they differ; output: which, if there are several of float; apply: what
     makes probabilities of raw outputs; missing: what stands for an absent number (none: NaN goes in); threads: of one
-    call; level: of onnxruntime's graph optimisation.
+    call; level: of onnxruntime's graph optimisation; arena: whether it keeps the memory of one call for the next.
     """
 
     model_config = ConfigDict(extra="forbid", frozen=True)
@@ -42,15 +42,17 @@ class OnnxParams(BaseModel):
     missing: float | None = Field(default=None, allow_inf_nan=False)
     threads: int = Field(default=1, ge=1, le=64)
     level: Level = "all"
+    arena: bool = True
 
 
-def session_of(body: bytes, threads: int, level: Level) -> Any:
+def session_of(body: bytes, threads: int, level: Level, arena: bool = True) -> Any:
     """An onnxruntime session on the CPU. Raises what onnxruntime raises."""
     ort: Any = importlib.import_module("onnxruntime")  # loads in 0.3 s: only for those who ask
     names = {"none": "DISABLE_ALL", "basic": "ENABLE_BASIC", "extended": "ENABLE_EXTENDED", "all": "ENABLE_ALL"}
     options = ort.SessionOptions()
     options.intra_op_num_threads, options.inter_op_num_threads = threads, 1
     options.graph_optimization_level = getattr(ort.GraphOptimizationLevel, f"ORT_{names[level]}")
+    options.enable_cpu_mem_arena = arena
     options.log_severity_level = 4  # what goes wrong is raised
     return ort.InferenceSession(body, options, providers=["CPUExecutionProvider"])
 
@@ -73,7 +75,7 @@ class OnnxModel:
         try:
             body = path.read_bytes()
             self.sha256 = hashlib.sha256(body).hexdigest()
-            self._session = session_of(body, params.threads, params.level)
+            self._session = session_of(body, params.threads, params.level, params.arena)
             inputs = self._session.get_inputs()
             strings = [i.name for i in inputs if i.type == WORDS]
             words = words_of(body, strings) if strings else ()
@@ -138,6 +140,11 @@ class OnnxModel:
     def feeds(self, block: Block) -> dict[str, NDArray[Any]]:
         """What its inputs are given of the block."""
         return {feed.name: feed.fill(block) for feed in self._feeds}
+
+    @property
+    def output(self) -> str:
+        """The output that is read."""
+        return self._output
 
     def run(self, feeds: dict[str, NDArray[Any]]) -> NDArray[Any]:
         """Its output as it comes. Raises what onnxruntime raises."""

@@ -1,4 +1,4 @@
-"""A model made ready for quantisation: constants folded, and every tensor inside given its type and rank.
+"""A model made ready for quantisation: what isn't read cut off, constants folded, types and ranks of tensors told.
 
 Why: onnx's own inference gives up at operators of `ai.onnx.ml`, so behind a one-hot encoder or a scaler nothing would
 be fused or quantised. onnxruntime knows the types, and a few rows show the ranks; sizes are left free.
@@ -14,11 +14,12 @@ from numpy.typing import NDArray
 READY = {"onnx.quant.pre_process": "onnxruntime.quant"}  # onnxruntime's mark for a model that was prepared
 
 
-def ready(body: bytes, feeds: Mapping[str, NDArray[Any]], folder: Path) -> Any:
-    """The ModelProto, prepared; feeds: a few rows. Raises what onnx and onnxruntime raise."""
+def ready(body: bytes, output: str, feeds: Mapping[str, NDArray[Any]], folder: Path) -> Any:
+    """The ModelProto, prepared; output: the one that is read; feeds: a few rows. Raises whatever they raise."""
     onnx: Any = importlib.import_module("onnx")
     quantizer: Any = importlib.import_module("onnxruntime.quantization.onnx_model")
     model = onnx.load_model_from_string(_folded(body, folder))
+    _cut(model, output)
     for number, node in enumerate(model.graph.node):
         node.name = node.name or f"node-{number}"
     quantizer.ONNXModel(model).replace_gemm_with_matmul()  # what is left of it is fused again when it is opened
@@ -41,6 +42,28 @@ def _folded(body: bytes, folder: Path) -> bytes:
     to = folder / "folded.onnx"
     _session(body, "ENABLE_BASIC", to)  # higher levels write operators that are onnxruntime's alone
     return to.read_bytes()
+
+
+def _cut(model: Any, output: str) -> None:
+    """Leave out other outputs and what they alone need; onnxruntime computes all that there is, asked for or not.
+
+    A model with graphs inside of graphs stays whole: what those read from outside isn't followed.
+    """
+    if any(a.HasField("g") or a.graphs for node in model.graph.node for a in node.attribute):
+        return
+    kept = [o for o in model.graph.output if o.name == output]
+    needed, nodes = {output}, []
+    for node in reversed(model.graph.node):
+        if needed.intersection(node.output):
+            nodes.append(node)
+            needed.update(node.input)
+    tensors = [t for t in model.graph.initializer if t.name in needed]
+    for repeated, items in (
+        (model.graph.output, kept), (model.graph.node, nodes[::-1]), (model.graph.initializer, tensors),
+    ):  # fmt: skip
+        copies = [type(item).FromString(item.SerializeToString()) for item in items]
+        del repeated[:]
+        repeated.extend(copies)
 
 
 def _tell_types(model: Any, onnx: Any, feeds: Mapping[str, NDArray[Any]]) -> None:

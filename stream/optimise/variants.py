@@ -30,14 +30,15 @@ class Variant:
     refused: str = ""
 
 
-def variants(body: bytes, calibration: Sequence[Feeds], folder: Path) -> Iterator[Variant]:
-    """All forms, the original first; calibration: rows for the ranges of int8; folder: for what is written on the way.
+def variants(body: bytes, output: str, calibration: Sequence[Feeds], folder: Path) -> Iterator[Variant]:
+    """All forms, the original first; output: the one that is read, and kept; calibration: rows for the ranges of int8;
+    folder: for what is written on the way.
 
     `fp32` is opened without graph optimisation, all others with all of it.
     """
     yield Variant(ORIGINAL, body, "none")
     try:
-        prepared = ready(body, calibration[0], folder)
+        prepared = ready(body, output, calibration[0], folder)
     except Exception as e:  # whatever onnx and onnxruntime find in a person's file
         why = f"the file can't be prepared: {_line(e)}"
         yield Variant("fused", body)

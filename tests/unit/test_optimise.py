@@ -137,16 +137,30 @@ def test_int8_is_behind_an_operator_whose_type_onnx_does_not_infer_too(usual: _o
     assert _kinds(usual.form("float16").variant.body) == {TensorProto.FLOAT16}
 
 
+def test_what_the_arm_does_not_read_is_cut_off(tmp_path: Path) -> None:
+    model = onnx.load_model_from_string(_network(tmp_path / "m.onnx"))
+    model.graph.node.append(helper.make_node("MatMul", ["b", "w4"], ["other"]))
+    model.graph.initializer.append(numpy_helper.from_array(np.ones((64, 3), np.float32), "w4"))
+    model.graph.output.append(helper.make_tensor_value_info("other", FLOAT, ["n", 3]))
+    feeds = [{"numeric": np.ones((4, 2), np.float32)}]
+    original, *others = variants(model.SerializeToString(), "out", feeds, tmp_path)
+    assert len(onnx.load_model_from_string(original.body).graph.output) == 2
+    for form in others:
+        graph = onnx.load_model_from_string(form.body).graph
+        assert [o.name for o in graph.output] == ["out"]
+        assert not any(t.name.startswith("w4") for t in graph.initializer)
+
+
 def test_a_model_of_float64_has_nothing_to_quantise_and_that_is_said(tmp_path: Path) -> None:
     body = _network(tmp_path / "m.onnx", kind=DOUBLE)
     feeds = [{"numeric": np.ones((4, 2))}]
-    found = list(variants(body, feeds, tmp_path))
+    found = list(variants(body, "out", feeds, tmp_path))
     assert [v.name for v in found if not v.refused] == ["fp32", "fused"]
     assert all("no float32 matrix product with weights of its own" in v.refused for v in found[2:])
 
 
 def test_a_file_that_cannot_be_prepared_keeps_its_plain_forms(tmp_path: Path) -> None:
-    found = list(variants(b"none", [{}], tmp_path))
+    found = list(variants(b"none", "out", [{}], tmp_path))
     assert [v.name for v in found] == list(NAMES)
     assert [bool(v.refused) for v in found] == [False, False, True, True, True]
     assert found[2].refused.startswith("the file can't be prepared: ")
