@@ -2,7 +2,8 @@
 
 It reads predictions and labels from the beginning at each start, so it needs no state of its own; the records that
 it writes replace themselves by key. Both sides wait in bounded memory, the oldest
-of a million entries giving way. The first exposure of an event counts for each arm, and the first label.
+of a million entries giving way. The first exposure of an event counts for each arm, and the first label. What a shadow
+arm would have answered is measured the same way, beside it: kind `shadow` instead of `served`.
 """
 
 from collections import OrderedDict
@@ -23,6 +24,8 @@ from stream.join.labels import LabelReader
 from stream.spec import Spec
 
 HELD_MAX = 1_000_000
+SERVED, SHADOW = "served", "shadow"
+_Of = tuple[str, str]  # kind and arm
 
 
 class Evaluate:
@@ -35,11 +38,12 @@ class Evaluate:
         self.group = f"{spec.name}.evaluate"
         self._reader = LabelReader(spec)
         self._labels: OrderedDict[str, float] = OrderedDict()
-        self._waiting: OrderedDict[str, dict[str, Any]] = OrderedDict()  # event id → arm → scores
-        self._seen: OrderedDict[tuple[str, str], None] = OrderedDict()
-        self._metrics: dict[str, Prequential] = {}
-        self.exposures: dict[str, int] = dict.fromkeys(spec.arms, 0)
-        self.outcomes: dict[str, int] = dict.fromkeys(spec.arms, 0)
+        self._waiting: OrderedDict[str, dict[_Of, Any]] = OrderedDict()  # event id → kind and arm → scores
+        self._seen: OrderedDict[tuple[str, _Of], None] = OrderedDict()
+        self._metrics: dict[_Of, Prequential] = {}
+        kinds = [(SERVED, arm) for arm in spec.arms] + [(SHADOW, arm) for arm, a in spec.arms.items() if a.shadow]
+        self.exposures: dict[_Of, int] = dict.fromkeys(kinds, 0)
+        self.outcomes: dict[_Of, int] = dict.fromkeys(kinds, 0)
         self._time_ms = 0
         self._outs: list[Out] = []
         self._next: dict[TopicPartition, int] = {}
@@ -81,35 +85,40 @@ class Evaluate:
             return
         _bounded_put(self._labels, label.id, label.value)
         self._time_ms = max(self._time_ms, label.time_ms)
-        for arm, scores in self._waiting.pop(label.id, {}).items():
-            self._outcome(arm, scores, label.value)
+        for of, scores in self._waiting.pop(label.id, {}).items():
+            self._outcome(of, scores, label.value)
 
     def _exposure(self, record: Any) -> None:
         try:
             p = schemas.codec("prediction").decode(record.value or b"")
         except ValueError:
             return
-        arm, key = p["arm"], (p["id"], p["arm"])
-        if key in self._seen or arm not in self.exposures:
+        self._scored(p["id"], (SERVED, p["arm"]), p)
+        for shadow in p["shadows"]:
+            self._scored(p["id"], (SHADOW, shadow["arm"]), shadow)
+
+    def _scored(self, event_id: str, of: _Of, by: Mapping[str, Any]) -> None:
+        """An event was scored by an arm; `by` has score and scores."""
+        key = event_id, of
+        if key in self._seen or of not in self.exposures:
             return
         _bounded_put(self._seen, key, None)
-        self.exposures[arm] += 1
-        scores = p["scores"] if self._spec.task == "classes" else [p["score"]]
-        if p["id"] in self._labels:
-            self._outcome(arm, scores, self._labels[p["id"]])
+        self.exposures[of] += 1
+        scores = by["scores"] if self._spec.task == "classes" else [by["score"]]
+        if event_id in self._labels:
+            self._outcome(of, scores, self._labels[event_id])
         else:
-            waiting = self._waiting.get(p["id"], {})
-            _bounded_put(self._waiting, p["id"], {**waiting, arm: scores})
+            _bounded_put(self._waiting, event_id, {**self._waiting.get(event_id, {}), of: scores})
 
-    def _outcome(self, arm: str, scores: Sequence[float], label: float) -> None:
-        if arm not in self._metrics:
+    def _outcome(self, of: _Of, scores: Sequence[float], label: float) -> None:
+        if of not in self._metrics:
             size, fading = max(50, self._spec.metrics.window_rows // 5), self._spec.metrics.fading
-            self._metrics[arm] = Prequential(self._spec.task, len(self._spec.classes), size, fading)
-        self.outcomes[arm] += 1
+            self._metrics[of] = Prequential(self._spec.task, len(self._spec.classes), size, fading)
+        self.outcomes[of] += 1
         row = np.array([scores], np.float64) if self._spec.task == "classes" else np.array(scores, np.float64)
         times = np.array([self._time_ms], np.int64)
-        for window in self._metrics[arm].update(row, np.array([label]), times):
-            self._tell("served", arm, window.number, window.rows, window.values)
+        for window in self._metrics[of].update(row, np.array([label]), times):
+            self._tell(*of, window.number, window.rows, window.values)
 
     def _tell(self, kind: str, arm: str, window: int, rows: int, values: Mapping[str, float]) -> None:
         self._outs.append(metric_out(self._spec, kind, arm, window, rows, self._time_ms, values))
@@ -117,10 +126,11 @@ class Evaluate:
     def take(self) -> list[Out]:
         """See Chain."""
         if self._dirty:
-            for arm in self._spec.arms:
-                totals = self._metrics[arm].totals() if arm in self._metrics else {}
-                counts = {"exposures": float(self.exposures[arm]), "outcomes": float(self.outcomes[arm])}
-                self._tell("served_total", arm, 0, self.outcomes[arm], {**totals, **counts})
+            for of, exposures in self.exposures.items():
+                kind, arm = of
+                totals = self._metrics[of].totals() if of in self._metrics else {}
+                counts = {"exposures": float(exposures), "outcomes": float(self.outcomes[of])}
+                self._tell(f"{kind}_total", arm, 0, self.outcomes[of], {**totals, **counts})
             self._dirty = False
         outs, self._outs = self._outs, []
         return outs

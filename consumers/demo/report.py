@@ -8,6 +8,7 @@ from typing import Any
 import plotly.graph_objects as go
 from plotly.offline import get_plotlyjs
 
+from consumers.demo.experiment import METRIC
 from consumers.demo.result import Result
 
 COLOURS = ("#2a78d6", "#d9622b", "#2f9e5b", "#8e5bc0")
@@ -22,8 +23,8 @@ grid-template-columns:repeat(auto-fit,minmax(165px,1fr))}.card{background:var(--
 border-radius:10px;padding:12px 14px}.card b{display:block;font-size:1.5rem}.wide{overflow-x:auto}
 table{border-collapse:collapse;width:100%;margin:8px 0}th,td{text-align:left;padding:6px 10px;
 border-bottom:1px solid var(--line)}td.n,th.n{text-align:right;font-variant-numeric:tabular-nums}
-.good{color:var(--good)}.bad{color:var(--bad)}code{background:var(--card);padding:1px 5px;border-radius:4px;
-overflow-wrap:anywhere}.plot{height:380px;margin:8px 0;max-width:100%}
+a{color:inherit}.good{color:var(--good)}.bad{color:var(--bad)}code{background:var(--card);padding:1px 5px;
+border-radius:4px;overflow-wrap:anywhere}.plot{height:380px;margin:8px 0;max-width:100%}
 """
 _SCRIPT = """
 const dark=matchMedia('(prefers-color-scheme:dark)');
@@ -46,7 +47,7 @@ def write_report(result: Result, path: Path) -> None:
     body = [_head(result), _cards(result)]
     for name, (_, title, text) in plots.items():
         body.append(f'<h2>{title}</h2><p class="soft">{text}</p><div class="plot" id="{name}"></div>')
-    body += [_accounts(result), _arms(result), _steps(result)]
+    body += [_arms(result), _experiment(result, path), _accounts(result), _steps(result)]
     path.parent.mkdir(parents=True, exist_ok=True)
     path.write_text(
         '<!doctype html><html lang="en"><head><meta charset="utf-8">'
@@ -66,7 +67,7 @@ def _head(r: Result) -> str:
         "<h1>Will a flight from New York be late?</h1>"
         f"<p>{r.flights:,} flights of 2013 went through Kafka in the order in which they were scheduled; each label, "
         "more than 15 minutes late or not, followed when the flight had arrived. Every model scored each flight before "
-        f"it learned from it. Answers were given over gRPC meanwhile, half by each arm: {models}.</p>"
+        f"it learned from it. Answers were given over gRPC meanwhile, each by one of the arms: {models}.</p>"
     )
 
 
@@ -175,6 +176,39 @@ def _arms(r: Result) -> str:
     head = ("arm", "AUC", "log loss", "accuracy", "served, with outcome", "AUC", "log loss", "accuracy")
     where = f"<p>Snapshots: <code>{html.escape(r.snapshots)}</code>. State: <code>{r.state_hash}</code>.</p>"
     return "<h2>The arms</h2>" + _table(head, rows) + where
+
+
+def _experiment(r: Result, path: Path) -> str:
+    e = r.experiment
+    changes = [
+        (html.escape(f"{c['action']} {c['arm']}".strip()), html.escape(c["who"]),
+         ", ".join(f"{html.escape(a)} {share:.2f}" for a, share in c["weights"].items() if share),
+         html.escape(c["why"]))
+        for c in e.changes
+    ]  # fmt: skip
+    compared = [
+        (f"{html.escape(arm)} less {html.escape(e.control)}", f"{c['difference']:+.4f}",
+         f"{c['low']:+.4f} to {c['high']:+.4f}", f"{c['outcomes']:,}", html.escape(c["verdict"]))
+        for arm, c in e.compared.items()
+    ]  # fmt: skip
+    shadows = "".join(
+        f"<p><b>{html.escape(arm)}</b> was in the shadow: it scored {m.get('exposures', 0):,.0f} answers beside "
+        f"the arm that was served, and nobody got its score. AUC {m.get('auc', float('nan')):.4f} over "
+        f"{m.get('outcomes', 0):,.0f} outcomes. It was trained beforehand, on December.</p>"
+        for arm, m in e.shadows.items()
+    )
+    page = Path(e.page)
+    where = page.name if page.parent == path.resolve().parent else str(page)
+    return (
+        "<h2>The experiment</h2><p>One arm, <b>reckless</b>, is bad on purpose. A guardrail watches the Brier score: "
+        "an arm that is shown to be worse than the control, at whatever moment one looks, loses its share to it.</p>"
+        + _table(("change", "by", "shares since then", "why"), changes or [("none", "", "", "")])
+        + f"<p class='soft'>{METRIC}, over the answers that could have been either arm's; less is better. Intervals "
+        "hold at every look.</p>"
+        + _table(("", "difference", "between", "outcomes", "verdict"), compared)
+        + shadows
+        + f'<p><a href="{html.escape(where)}">The experiment\'s own report</a>, with plots of how it came to this.</p>'
+    )
 
 
 def _steps(r: Result) -> str:

@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 
 from consumers._read import decoder_for, read_topic
+from consumers.demo.experiment import Experiment
 from consumers.settings import Settings
 from consumers.status import Status
 from stream.spec import Spec
@@ -59,6 +60,7 @@ class Result:
     prequential: dict[str, dict[str, float]]
     served: dict[str, dict[str, float]]
     windows: list[dict[str, Any]]
+    experiment: Experiment
     freshness: Freshness | None
     answers: dict[str, int]
     failed_answers: int

@@ -13,10 +13,10 @@ ROOT = Path(__file__).resolve().parents[2]
 
 @pytest.fixture(scope="module")
 def run(kafka_address: str, tmp_path_factory: pytest.TempPathFactory) -> tuple[dict, Path, str]:
-    """One run of examples/demo.sh with 3,000 flights."""
+    """One run of examples/demo.sh with 6,000 flights."""
     report = tmp_path_factory.mktemp("demo") / "report.html"
     done = subprocess.run(
-        [ROOT / "examples" / "demo.sh", "--flights", "3000", "--rate", "600", "--report", report, "--json"],
+        [ROOT / "examples" / "demo.sh", "--flights", "6000", "--rate", "600", "--report", report, "--json"],
         env={**os.environ, "HEADWATER_KAFKA": kafka_address, "HEADWATER_VENV": sys.prefix},
         capture_output=True,
         text=True,
@@ -43,16 +43,40 @@ def test_every_event_and_label_is_accounted_for(run: tuple[dict, Path, str]) -> 
         assert counts["rejected"].get(code, 0) == bad.get(f"event {kind}", 0)
 
 
-def test_both_arms_learned_every_matched_label_and_served_about_half_each(run: tuple[dict, Path, str]) -> None:
+def test_all_arms_learned_every_matched_label_and_two_served_about_half_each(run: tuple[dict, Path, str]) -> None:
     result = run[0]
-    assert result["steps"]["learn"]["rows"] == result["status"]["counts"]["matched"] > 2000
-    assert set(result["prequential"]) == {"logistic", "tree"}
+    assert result["steps"]["learn"]["rows"] == result["status"]["counts"]["matched"] > 4000
+    assert set(result["prequential"]) == {"logistic", "tree", "reckless", "network"}
     assert result["prequential"]["logistic"]["auc"] > 0.6
     served = result["answers"]
     assert result["failed_answers"] == 0
-    assert min(served.values()) / sum(served.values()) > 0.3
+    assert min(served["logistic"], served["tree"]) / sum(served.values()) > 0.25
     for arm in served:
         assert 0 < result["served"][arm]["outcomes"] <= result["served"][arm]["exposures"]
+
+
+def test_the_experiment_was_ramped_and_the_bad_arm_drained(run: tuple[dict, Path, str]) -> None:
+    experiment = run[0]["experiment"]
+    assert [(c["action"], c["arm"], c["who"]) for c in experiment["changes"]] == [
+        ("ramp", "", "demo"),
+        ("guardrail", "reckless", "guardrail"),
+    ]
+    assert experiment["shares"]["reckless"] == 0
+    assert experiment["compared"]["reckless"]["low"] > 0.02
+    assert experiment["compared"]["tree"]["verdict"] != "worse"
+    assert experiment["ratio_kept"]
+    page = run[1].with_name("report-experiment.html").read_text()
+    assert "reckless" in page
+    assert f'href="{Path(experiment["page"]).name}"' in run[1].read_text()
+
+
+def test_the_shadow_arm_scored_every_answer_and_was_never_served(run: tuple[dict, Path, str]) -> None:
+    result = run[0]
+    shadow, answers = result["experiment"]["shadows"]["network"], sum(result["answers"].values())
+    assert "network" not in result["answers"]
+    assert 0 < shadow["outcomes"] <= shadow["exposures"]
+    assert 0.9 * answers <= shadow["exposures"] <= answers
+    assert shadow["auc"] > 0.5
 
 
 def test_freshness_covers_every_label_and_is_a_plausible_time(run: tuple[dict, Path, str]) -> None:
