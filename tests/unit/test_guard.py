@@ -73,6 +73,12 @@ def test_an_arm_as_good_or_better_is_left_alone_at_every_look() -> None:
             assert not only(spec, begin(spec), (exposed, part)).worse, (seed, end_)
 
 
+def test_alpha_is_shared_by_the_arms_that_are_compared() -> None:
+    spec = make_spec({"a": 0.5, "b": 0.25, "c": 0.25}, guardrails=[{"metric": "brier", "alpha": 0.1}])
+    found = findings(spec, begin(spec), *data(500, 0.0))
+    assert [(f.arm, f.alpha) for f in found] == [("b", 0.05), ("c", 0.05)]
+
+
 def test_harm_within_the_margin_is_borne() -> None:
     harmful = data(4_000, 0.2)
     assert only(guarded(margin=0.02), begin(guarded()), harmful).worse

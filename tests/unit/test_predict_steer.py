@@ -204,6 +204,24 @@ def test_a_faulty_shadow_arm_costs_its_own_scores_only(plane: Plane, monkeypatch
     assert "ZeroDivisionError" in answer.shadows.faults["shadow"]
 
 
+def test_a_shadow_score_that_is_no_number_is_left_out(plane: Plane, monkeypatch: pytest.MonkeyPatch) -> None:
+    whole = plane.served.arms.score  # type: ignore[union-attr]
+
+    def score(arm: str, block: Any) -> Any:
+        return whole(arm, block) * (np.nan if arm == "shadow" else 1.0)
+
+    monkeypatch.setattr(plane.served.arms, "score", score)  # type: ignore[union-attr]
+    answer = plane.answer(Request(rows(1)[0]), NOW)
+    assert (answer.shadows.at(answer.row), answer.shadows.faults) == ([], {})
+
+
+def test_rows_that_columns_doubt_are_assigned_by_the_batch_s_own_state(plane: Plane, spec: Spec) -> None:
+    stopped = applied(spec, begin(spec), end(spec, begin(spec), "bold", *BY))
+    [found] = plane.predict_batch([Request(rows(1)[0])], NOW, plane.served, Assigner(spec, stopped))
+    assert isinstance(found, Answer)
+    assert found.control_seq == 1
+
+
 def test_a_shadow_flag_is_no_other_model(spec: Spec) -> None:
     arms = {name: without_shadow(arm) for name, arm in spec.arms.items()}
     assert spec.model_copy(update={"arms": arms}).hash == spec.hash
