@@ -28,18 +28,20 @@ from docker.utils.build import exclude_paths
 from consumers._chain import ORDER, check_steps
 from consumers._grpc import Server, ServerOptions
 from consumers._kafka import TOPICS
-from consumers.cli import app, commands, look, make, schema  # noqa: F401  they register themselves
+from consumers.cli import app, commands, elk, look, make, schema, ship  # noqa: F401  they register themselves
 from consumers.cli.app import app as cli
 from consumers.settings import Settings
 from infra.kafka import _PROPERTIES, KAFKA_VERSION
+from stream.ship.datasets import DATASETS
 from stream.spec_load import load_spec
 
 ROOT = Path(__file__).parents[2]
 PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text())
 TEXT = (ROOT / "docker-compose.yml").read_text()
 DOCS = (ROOT / "docs/deploy.md").read_text()
-ONE_SHOT = {"topics"}
-ELK = {"elasticsearch", "logstash", "kibana"}
+ONE_SHOT = {"topics", "elk"}
+ELASTICS = {"elasticsearch", "logstash", "kibana"}
+ELK = {*ELASTICS, "elk", "ship"}
 
 
 def variables(text: str) -> dict[str, str]:
@@ -147,7 +149,7 @@ def test_images_have_the_versions_that_the_code_names() -> None:
     tags = dict(s["image"].split(":") for s in SERVICES.values())
     assert tags.pop("apache/kafka") == KAFKA_VERSION
     assert tags.pop("headwater") == PROJECT["project"]["version"]
-    assert set(tags) == ELK
+    assert set(tags) == ELASTICS
     assert len(set(tags.values())) == 1
     (version,) = set(tags.values())
     assert re.fullmatch(r"\d+\.\d+\.\d+", version)
@@ -203,8 +205,10 @@ def test_environment_variables_are_settings_and_parse(name: str, monkeypatch: py
 @pytest.mark.parametrize("name", OURS)
 def test_the_command_is_one_of_the_cli_and_its_spec_loads(name: str) -> None:
     command, given = parse(OURS[name]["command"])
-    wanted = {"topics": "topics create", "serve": "serve"}.get(name, "run")
+    wanted = {"topics": "topics create", "serve": "serve", "elk": "elk up", "ship": "ship"}.get(name, "run")
     assert command == wanted
+    if name == "elk":
+        return  # the templates are those of every pipeline
     load_spec(at(OURS[name], str(given["spec"])))
     if command == "run":
         assert given["steps"] == [name]
@@ -213,7 +217,12 @@ def test_the_command_is_one_of_the_cli_and_its_spec_loads(name: str) -> None:
 
 def test_each_step_has_its_service() -> None:
     assert set(STEPS) == {*ORDER, "evaluate"}
-    assert set(OURS) == {*STEPS, "serve"} | ONE_SHOT
+    assert set(OURS) == {*STEPS, "serve", "ship"} | ONE_SHOT
+
+
+def test_every_topic_is_shipped_once_by_the_shipper_or_by_logstash() -> None:
+    _, given = parse(OURS["ship"]["command"])
+    assert sorted([*given["only"], "logs"]) == sorted(DATASETS)
 
 
 @pytest.mark.parametrize("name", OURS)
@@ -226,7 +235,7 @@ def test_our_containers_may_do_little(name: str) -> None:
     writable = {m["target"] for m in mounts(service) if not m.get("read_only")}
     writable |= {each.split(":")[0] for each in service["tmpfs"]}
     needed = {_image_env()["NUMBA_CACHE_DIR"], "/tmp"}
-    needed |= {service["environment"]["HEADWATER_DATA"]} if name == "learn" else set()
+    needed |= {service["environment"]["HEADWATER_DATA"]} if name in ("learn", "ship") else set()
     assert writable == needed
 
 
@@ -335,6 +344,8 @@ def test_elastics_services_find_each_other() -> None:
     url = f"http://elasticsearch:{inside}"
     assert SERVICES["kibana"]["environment"]["ELASTICSEARCH_HOSTS"] == url
     assert SERVICES["logstash"]["environment"]["ELASTIC_URL"] == url
+    for name in ("elk", "ship"):
+        assert SERVICES[name]["environment"]["HEADWATER_ELASTICSEARCH"] == url
 
 
 def test_what_a_service_waits_for_exists_and_can_come_true() -> None:
