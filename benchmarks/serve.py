@@ -84,16 +84,20 @@ def by_grpcio(request: pb.PredictRequest) -> Load:
 
                 call.add_done_callback(done)
                 pending.append(call)
-            for call in pending:
-                call.result()
+            failed = sum(call.exception() is not None for call in pending)
             spent_s = time.perf_counter() - begun_s
-        return {"rate": calls / spent_s, "p50": float(np.median(took_ms)), "p99": float(np.quantile(took_ms, 0.99))}
+        return {
+            "rate": calls / spent_s,
+            "p50": float(np.median(took_ms)),
+            "p99": float(np.quantile(took_ms, 0.99)),
+            "failed": failed,
+        }
 
     return load
 
 
 def calls(load: Load, short: bool) -> list[Row]:
-    """Calls a second of both, alternately, and latency of ours at a fixed rate."""
+    """Calls a second of both, alternately, and latency of ours at a fixed rate; every call must succeed."""
     rounds, count, out = (2, 300, []) if short else (5, 4000, [])
     with served("ours") as ours, served("echo") as echo:
         for flying in (1, 32, 128):
@@ -102,7 +106,7 @@ def calls(load: Load, short: bool) -> list[Row]:
                 load(port, 200, flying, 0)
             for number in range(rounds):
                 for name, port in (("ours", ours), ("echo", echo))[:: 1 if number % 2 else -1]:
-                    rates[name].append(load(port, count, flying, 0)["rate"])
+                    rates[name].append(_whole(load(port, count, flying, 0))["rate"])
                 print(
                     f"{flying} in flight, round {number + 1}: {rates['ours'][-1]:.0f} {rates['echo'][-1]:.0f}",
                     file=sys.stderr,
@@ -111,11 +115,18 @@ def calls(load: Load, short: bool) -> list[Row]:
             ratios = [a / b for a, b in zip(rates["ours"], rates["echo"], strict=True)]
             out.append(Row(f"ours / bare echo, {flying} in flight", statistics.median(ratios), "×", goal=0.85))
         for name, port in (("ours", ours), ("bare echo", echo)):
-            found = [load(port, 150 if short else 1500, 32, RATE) for _ in range(1 if short else 5)]
+            found = [_whole(load(port, 150 if short else 1500, 32, RATE)) for _ in range(1 if short else 5)]
             for share in ("p50", "p99"):
                 took = statistics.median(f[share] for f in found)
                 out.append(Row(f"{name}, {share} at {RATE} calls/s", took, "ms"))
     return out
+
+
+def _whole(found: dict[str, float]) -> dict[str, float]:
+    """What was measured, if no call failed."""
+    if found["failed"]:
+        raise RuntimeError(f"{found['failed']:.0f} calls failed")
+    return found
 
 
 def columns_of(rows: Rows, count: int, **more: Any) -> pb.PredictBatchRequest:

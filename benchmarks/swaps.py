@@ -1,0 +1,224 @@
+"""The prediction server while its model is replaced 10,000 times, and how soon a label is in the answers.
+
+    python -m benchmarks.swaps [--short] [--json] [--only swaps|fresh] [--ghz PATH]
+
+Swaps: the server in a process of its own, calls at a fixed rate, phases with swaps and without taking turns. A swap is
+what the follower does: read the snapshot from disk, verify it, restore every arm, try each, replace the model. Memory
+is the process's resident set, after a tenth of the swaps and at the end. Freshness: broker, pipeline and server as real
+processes, flights and their labels at a steady rate for ten minutes; the time from the broker taking a label to the
+first answer of a model that had learned it. The short form, at most 60 s, makes 200 swaps and measures 20 s of labels.
+"""
+
+import argparse
+import logging
+import os
+import statistics
+import subprocess
+import sys
+import tempfile
+import time
+from contextlib import ExitStack
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import structlog
+
+from benchmarks._ghz import by_ghz, find_ghz, protoset
+from benchmarks._report import Row, report
+from benchmarks._rows import EXAMPLE, flights
+from benchmarks._serve import learned, make_server, pipeline, request_of
+from benchmarks.serve import by_grpcio
+from consumers._kafka import create_topics
+from consumers._supervise import Supervisor
+from consumers.demo.asker import Asker
+from consumers.demo.flights import read_flights
+from consumers.demo.publish import FlightProducer
+from consumers.demo.result import freshness
+from consumers.predict import settle
+from consumers.settings import Settings
+from consumers.status import status
+from infra.kafka import LocalBroker, free_port
+from schemas import headwater_pb2 as pb
+from stream.learn.arms import digest
+from stream.learn.warm import warm
+from stream.predict.served import served_of
+from stream.registry import snapshot as snapshots
+from stream.spec_load import load_spec
+
+ROOT = Path(__file__).resolve().parents[1]
+ROWS, RATE = 5_000, 300  # flights learned by the model; calls a second while it is replaced
+PHASE_S, PACE_S = 4.0, 0.02  # of one phase; between two swaps
+LABELS_A_SECOND = 300
+
+
+# -- the server: reads how many swaps it is to make, line by line, and says when they are made -------------------------
+
+
+def serve(folder: Path) -> int:
+    """Serve, and replace the model as standard input says."""
+    structlog.configure(wrapper_class=structlog.make_filtering_bound_logger(logging.WARNING))
+    spec, rows = pipeline(), flights(ROWS)
+    paths = []
+    for generation, count in enumerate((ROWS // 2, ROWS)):
+        states = learned(spec, rows.head(count)).arms.states()
+        through = {"label_offset": count - 1, "label_time_ms": 0, "label_published_ms": 0}
+        meta = {
+            "generation": generation, "spec_hash": spec.hash, "pipeline": spec.name, "training_offset": count,
+            "rows": count, "state_hash": digest(states), "through": through, "as_of_ms": 0,
+        }  # fmt: skip
+        paths.append(snapshots.write(folder, states, meta, 3).path)
+    server = make_server(spec, rows)
+    port = server.listen("127.0.0.1:0")
+    server.server.tell(True)
+    settle()
+    print(port, flush=True)
+    generation = 2
+    for line in sys.stdin:
+        for _ in range(int(line)):
+            begun_s = time.monotonic()
+            found = served_of(spec, snapshots.read(paths[generation % 2], spec.hash))
+            server.plane.swap(replace(found, generation=generation))
+            generation += 1
+            time.sleep(max(0.0, PACE_S - (time.monotonic() - begun_s)))
+        print("done", flush=True)
+    server.close()
+    return 0
+
+
+# -- swaps ---------------------------------------------------------------------------------------------
+
+
+def resident_mib(pid: int) -> float:
+    """Memory that a process holds."""
+    return int(Path(f"/proc/{pid}/statm").read_text().split()[1]) * os.sysconf("SC_PAGE_SIZE") / 2**20
+
+
+def swaps(short: bool, ghz: str | None, told: Any) -> list[Row]:
+    """Memory, p99 and failed calls over all the swaps."""
+    total = 200 if short else 10_000
+    phase_s = 1.0 if short else PHASE_S
+    each = round(phase_s / PACE_S)
+    request = request_of(flights(20))
+    with tempfile.TemporaryDirectory() as folder:
+        body, schema = Path(folder, "body"), Path(folder, "schema")
+        body.write_bytes(request.SerializeToString())
+        schema.write_bytes(protoset(pb.DESCRIPTOR))
+        load = by_ghz(ghz, "headwater.v1.Predictions.Predict", body, schema) if ghz else by_grpcio(request)
+        command = [sys.executable, "-m", "benchmarks.swaps", "--serve", str(Path(folder, "snapshots"))]
+        with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, cwd=ROOT) as child:
+            assert child.stdin is not None
+            assert child.stdout is not None
+            port = int(child.stdout.readline())
+            calls = round(RATE * phase_s)
+            load(port, calls, 8, RATE)
+            p99: dict[str, list[float]] = {"swapping": [], "quiet": []}
+            done, warm_mib, failed = 0, 0.0, 0.0
+            while done < total:
+                for kind in ("swapping", "quiet") if len(p99["quiet"]) % 2 else ("quiet", "swapping"):
+                    if kind == "swapping":
+                        now = min(each, total - done)
+                        child.stdin.write(f"{now}\n")
+                        child.stdin.flush()
+                    seen = load(port, calls, 8, RATE)
+                    p99[kind].append(seen["p99"])
+                    failed += seen["failed"]
+                    if kind == "swapping":
+                        assert child.stdout.readline() == "done\n"
+                        done += now
+                        if not warm_mib and done >= total / 10:
+                            warm_mib = resident_mib(child.pid)
+                told(f"{done} of {total} swaps, {resident_mib(child.pid):.0f} MiB")
+            end_mib = resident_mib(child.pid)
+            child.stdin.close()
+            child.wait(30)
+    with_, without = (statistics.median(p99[k]) for k in ("swapping", "quiet"))
+    return [
+        Row("swaps", done, ""),
+        Row("failed calls", failed, "", goal=0, at_most=True),
+        Row("memory after a tenth of the swaps", warm_mib, "MiB"),
+        Row("memory, grown from then to the end", 100 * (end_mib / warm_mib - 1), "%", goal=1, at_most=True),
+        Row(f"p99 at {RATE} calls/s, while swapping", with_, "ms"),
+        Row(f"p99 at {RATE} calls/s, quiet", without, "ms"),
+        Row("p99, changed by swapping", 100 * (with_ / without - 1), "%", goal=5, at_most=True),
+    ]
+
+
+# -- freshness -----------------------------------------------------------------------------------------
+
+
+def fresh(short: bool, told: Any) -> list[Row]:
+    """From a label's arrival at the broker to the first answer that knows it."""
+    seconds = 20 if short else 600
+    data = read_flights(seconds * LABELS_A_SECOND)
+    spec = load_spec(EXAMPLE)
+    warm(spec)
+    with ExitStack() as stack:
+        folder = stack.enter_context(tempfile.TemporaryDirectory())
+        broker = stack.enter_context(LocalBroker())
+        settings = Settings(kafka=broker.address, data=Path(folder), grpc=f"127.0.0.1:{free_port()}")
+        create_topics(settings, spec)
+        env = dict(os.environ) | {
+            "HEADWATER_KAFKA": settings.kafka, "HEADWATER_DATA": folder, "HEADWATER_GRPC": settings.grpc,
+        }  # fmt: skip
+        keeper = stack.enter_context(Supervisor(Path(folder) / "logs", told=told))
+        command = [sys.executable, "-m", "consumers.cli"]
+        keeper.start("loop", [*command, "run", str(EXAMPLE), "clean", "encode", "join", "learn"], env)
+        keeper.start("serve", [*command, "serve", str(EXAMPLE)], env)
+        asker = Asker(settings.grpc)
+        _wait(lambda: "join" in status(spec, settings).steps and asker.server_is_up(), keeper)
+        asker.start()
+        stack.callback(asker.stop)
+        told(f"{len(data):,} flights in {seconds} s")
+        published = FlightProducer(spec, settings, dirty=False).run(
+            data, LABELS_A_SECOND, lambda _: None, asker.ask_about
+        )
+        last = max(published.label_at)
+        _wait(lambda: asker.through >= last, keeper)
+        found = freshness(published.label_at, asker.answers)
+        assert found is not None
+    return [
+        Row("labels seen in answers", found.labels, ""),
+        Row("freshness, p50", found.p50_ms, "ms"),
+        Row("freshness, p90", found.p90_ms, "ms"),
+        Row("freshness, p99", found.p99_ms, "ms", goal=1000, at_most=True),
+        Row("freshness, longest", max(found.all_ms), "ms"),
+        Row("answers that failed", asker.failed, "", goal=0, at_most=True),
+    ]
+
+
+def _wait(done: Any, keeper: Supervisor, seconds: float = 120.0) -> None:
+    until_s = time.monotonic() + seconds
+    while not done():
+        if keeper.failures() or time.monotonic() > until_s:
+            raise RuntimeError(f"it never came about: {keeper.failures()}")
+        time.sleep(0.1)
+
+
+def main() -> int:
+    """See the module."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--short", action="store_true", help="fewer swaps and labels")
+    parser.add_argument("--json", action="store_true", help="print JSON")
+    parser.add_argument("--only", choices=("swaps", "fresh"), help="one of the two measurements")
+    parser.add_argument("--ghz", help="the native generator; default: one on PATH, kept, or built by Go")
+    parser.add_argument("--serve", type=Path, help=argparse.SUPPRESS)
+    given = parser.parse_args()
+    if given.serve is not None:
+        return serve(given.serve)
+    structlog.configure(wrapper_class=structlog.make_filtering_bound_logger(logging.WARNING))
+    told = lambda line: print(line, file=sys.stderr)  # noqa: E731
+    ghz = given.ghz or find_ghz(build=not given.short)
+    found: list[Row] = []
+    if given.only != "fresh":
+        found += swaps(given.short, ghz, told)
+    if given.only != "swaps":
+        found += fresh(given.short, told)
+    generator = "ghz" if ghz else "grpcio"
+    return report(
+        f"flights; one linear arm (swaps), linear and tree (freshness); load by {generator}", found, given.json
+    )
+
+
+if __name__ == "__main__":
+    sys.exit(main())
