@@ -142,9 +142,11 @@ def _plots(r: Result) -> dict[str, tuple[go.Figure, str, str]]:
     return plots
 
 
-def _table(head: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
+def _table(head: Sequence[str], rows: Sequence[Sequence[str]], words: bool = False) -> str:
+    """Rows under a head; all columns but the first hold numbers, unless they are words."""
+
     def cell(tag: str, i: int, text: str) -> str:
-        return f'<{tag} class="n">{text}</{tag}>' if i else f"<{tag}>{text}</{tag}>"
+        return f'<{tag} class="n">{text}</{tag}>' if i and not words else f"<{tag}>{text}</{tag}>"
 
     lines = ["".join(cell("th", i, h) for i, h in enumerate(head))]
     lines += ["".join(cell("td", i, c) for i, c in enumerate(row)) for row in rows]
@@ -167,12 +169,13 @@ def _accounts(r: Result) -> str:
 
 
 def _arms(r: Result) -> str:
+    def figures(found: dict[str, float]) -> list[str]:
+        return [f"{found[k]:.4f}" if k in found else "–" for k in ("auc", "log_loss", "accuracy")]
+
     rows = []
     for arm in r.models:
         p, s = r.prequential.get(arm, {}), r.served.get(arm, {})
-        rows.append([html.escape(arm)] + [f"{p.get(k, float('nan')):.4f}" for k in ("auc", "log_loss", "accuracy")]
-                    + [f"{s.get('outcomes', 0):,.0f}"]
-                    + [f"{s.get(k, float('nan')):.4f}" for k in ("auc", "log_loss", "accuracy")])  # fmt: skip
+        rows.append([html.escape(arm), *figures(p), f"{s.get('outcomes', 0):,.0f}", *figures(s)])
     head = ("arm", "AUC", "log loss", "accuracy", "served, with outcome", "AUC", "log loss", "accuracy")
     where = f"<p>Snapshots: <code>{html.escape(r.snapshots)}</code>. State: <code>{r.state_hash}</code>.</p>"
     return "<h2>The arms</h2>" + _table(head, rows) + where
@@ -202,7 +205,7 @@ def _experiment(r: Result, path: Path) -> str:
     return (
         "<h2>The experiment</h2><p>One arm, <b>reckless</b>, is bad on purpose. A guardrail watches the Brier score: "
         "an arm that is shown to be worse than the control, at whatever moment one looks, loses its share to it.</p>"
-        + _table(("change", "by", "shares since then", "why"), changes or [("none", "", "", "")])
+        + _table(("change", "by", "shares since then", "why"), changes or [("none", "", "", "")], words=True)
         + f"<p class='soft'>{METRIC}, over the answers that could have been either arm's; less is better. Intervals "
         "hold at every look.</p>"
         + _table(("", "difference", "between", "outcomes", "verdict"), compared)

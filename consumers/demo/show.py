@@ -19,14 +19,16 @@ def _arms_table(r: Result) -> Table:
     table.add_row("model", *r.models.values())
     table.add_row("learns", *(r.runs_as[a] for a in r.models))
     for key, name in MEASURES:
-        table.add_row(
-            f"progressive {name}", *(f"{r.prequential.get(a, {}).get(key, float('nan')):.4f}" for a in r.models)
-        )
+        table.add_row(f"progressive {name}", *(_figure(r.prequential.get(a, {}), key) for a in r.models))
     table.add_row("answers served", *(f"{r.answers.get(a, 0):,}" for a in r.models))
     table.add_row("… with an outcome", *(f"{r.served.get(a, {}).get('outcomes', 0):,.0f}" for a in r.models))
     for key, name in MEASURES:
-        table.add_row(f"served {name}", *(f"{r.served.get(a, {}).get(key, float('nan')):.4f}" for a in r.models))
+        table.add_row(f"served {name}", *(_figure(r.served.get(a, {}), key) for a in r.models))
     return table
+
+
+def _figure(found: dict[str, float], key: str) -> str:
+    return f"{found[key]:.4f}" if key in found else "–"
 
 
 def _show_experiment(e: Experiment, console: Console) -> None:
