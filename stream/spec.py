@@ -255,6 +255,8 @@ def _experiment_problem(spec: Spec) -> str:
     for where, arm in {"control": given.control, **{f"overrides.{u}": a for u, a in given.overrides.items()}}.items():
         if arm is not None and arm not in spec.arms:
             return f"{where}: found {arm!r}; the arms are {', '.join(spec.arms)}"
+        if arm is not None and spec.arms[arm].shadow:
+            return f"{where}: found {arm!r}; a shadow arm is never served"
     for i, guardrail in enumerate(given.guardrails):
         if guardrail.metric not in allowed:
             return f"guardrails.{i}.metric: found {guardrail.metric!r}; for {spec.task}: {', '.join(allowed)}"

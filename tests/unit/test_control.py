@@ -168,6 +168,9 @@ def test_who_reads_the_records_later_or_again_has_the_same_state(steps: list[tup
 
 def test_a_shadow_arm_is_given_no_share() -> None:
     spec = make_spec({"a": 0.5, "b": 0.5}, shadow=True)
+    for wrong in ({"control": "dark"}, {"overrides": {"u": "dark"}}):
+        with pytest.raises(SpecError, match="found 'dark'; a shadow arm is never served"):
+            make_spec({"a": 0.5, "b": 0.5}, shadow=True, **wrong)
     for make in (lambda: ramp(spec, begin(spec), {"dark": 0.1}, *BY), lambda: end(spec, begin(spec), "dark", *BY)):
         with pytest.raises(DataError, match="a shadow arm is never served"):
             make()
