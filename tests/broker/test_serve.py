@@ -10,20 +10,24 @@ import subprocess
 import sys
 import threading
 import time
+from collections import Counter
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+import grpc
 import numpy as np
 import pytest
+from grpc_health.v1 import health_pb2, health_pb2_grpc
 
 import schemas
 from consumers._kafka import TopicPartition, create_topics, make_consumer, make_producer, partitions_of
-from consumers.client import Answer, CallFailed, PredictionClient
+from consumers.client import Answer, CallFailed, Event, PredictionClient, _request
 from consumers.predict import PredictServer
 from consumers.settings import Settings
 from infra.kafka import LocalBroker, free_port
+from schemas import headwater_pb2 as pb
 from stream.block import Training
 from stream.clean.cleaner import Cleaner, Position
 from stream.encode.encoder import Encoder
@@ -340,6 +344,94 @@ def test_sigterm_lets_calls_end_and_exposures_leave(kafka_address: str, prefix: 
         assert (last["message"], last["drained"], last["exposures_dropped"]) == ("left", True, 0), said
         found = world.read("predictions", "prediction", len(ids))
         assert {p["id"] for _, p in found} == set(ids)
+
+
+def pids_of(folder: Path) -> list[int]:
+    """The workers that serve the spec of this folder."""
+    found = []
+    for entry in Path("/proc").glob("[0-9]*"):
+        try:
+            words = (entry / "cmdline").read_bytes().split(b"\0")
+        except OSError:
+            continue  # it ended meanwhile
+        if b"--shared-port" in words and str(folder / "spec.yaml").encode() in words and b"consumers.cli" in words[:4]:
+            found.append(int(entry.name))
+    return found
+
+
+def resident(pids: list[int]) -> int:
+    """Bytes of memory that these processes hold."""
+    return sum(int(Path(f"/proc/{pid}/statm").read_text().split()[1]) for pid in pids) * os.sysconf("SC_PAGE_SIZE")
+
+
+def codes_of(calls: list[Any]) -> Counter[str]:
+    """How calls ended."""
+    return Counter((call.code() or grpc.StatusCode.UNKNOWN).name for call in calls)
+
+
+def test_workers_take_floods_oversized_messages_and_kills_and_answer_on(
+    kafka_address: str, prefix: str, tmp_path: Path
+) -> None:
+    """Matrix rows 6, 28 and 29, on real processes."""
+    with world_at(kafka_address, f"{prefix}workers", tmp_path) as world:
+        world.learner.announce(world.learner.learn())
+        address = f"127.0.0.1:{free_port()}"
+        env = {**os.environ, "HEADWATER_KAFKA": kafka_address, "HEADWATER_GRPC": address}
+        command = [sys.executable, "-m", "consumers.cli", "serve", str(tmp_path / "spec.yaml"), "--workers", "2"]
+        with (
+            subprocess.Popen(command, env=env, stderr=subprocess.DEVNULL, cwd=Path(__file__).parents[2]) as process,
+            PredictionClient(address, timeout_s=60) as client,
+        ):
+            try:
+                arms = {f"u{n}": client.predict(GOOD, unit=f"u{n}").arm for n in range(40)}
+                assert set(arms.values()) == {"calm", "bold"}
+                oversized(client)
+                flooded(client, tmp_path)
+                killed(client, tmp_path, arms)
+                process.send_signal(signal.SIGTERM)
+                assert process.wait(30) == 0
+            finally:
+                process.kill()
+        assert not pids_of(tmp_path)
+
+
+def oversized(client: PredictionClient) -> None:
+    """Row 29: a message too large has a clear status; the next call works."""
+    with pytest.raises(CallFailed, match=r"larger than max \(\d+ vs\. 8388608\)") as e:
+        client.predict({**GOOD, "country": "x" * (9 << 20)})
+    assert e.value.status == "RESOURCE_EXHAUSTED"
+    assert client.predict(GOOD).score > 0
+
+
+def flooded(client: PredictionClient, folder: Path) -> None:
+    """Row 28: ten times what a server holds; every call has one of three ends, health answers, memory stays."""
+    batch = pb.PredictBatchRequest(requests=[_request(Event(GOOD))] * 100)
+    before = resident(pids_of(folder))
+    calls = [client._stub.PredictBatch.future(batch, timeout=60 if n % 2 else 0.3) for n in range(640)]
+    health = health_pb2_grpc.HealthStub(client._channel)
+    while not all(call.done() for call in calls):
+        answer = health.Check(health_pb2.HealthCheckRequest(), timeout=20)
+        assert answer.status == health_pb2.HealthCheckResponse.SERVING
+    codes = codes_of(calls)
+    assert set(codes) <= {"OK", "RESOURCE_EXHAUSTED", "DEADLINE_EXCEEDED"}
+    assert codes["OK"] >= 32
+    assert codes["RESOURCE_EXHAUSTED"] > 0
+    assert codes.total() == 640
+    assert resident(pids_of(folder)) - before < 150 << 20
+    assert client.predict(GOOD).score > 0
+
+
+def killed(client: PredictionClient, folder: Path, arms: dict[str, str]) -> None:
+    """Row 6: after kill -9 of all workers a call is UNAVAILABLE, and asked again it gets the same arm."""
+    before = pids_of(folder)
+    assert len(before) == 2
+    for pid in before:
+        os.kill(pid, signal.SIGKILL)
+    with pytest.raises(grpc.RpcError) as e:
+        client._stub.Predict(_request(Event(GOOD, unit="u0")), timeout=30)
+    assert e.value.code() is grpc.StatusCode.UNAVAILABLE
+    assert {unit: client.predict(GOOD, unit=unit).arm for unit in arms} == arms
+    assert not set(before) & set(pids_of(folder))
 
 
 @pytest.mark.slow
