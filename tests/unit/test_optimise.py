@@ -19,7 +19,7 @@ from stream.errors import DataError, LimitReached
 from stream.learn.onnx_arm import model_of
 from stream.learn.onnx_model import OnnxParams
 from stream.learn.view import view_of
-from stream.optimise import Loss, Quality, Variant, paces, quality, variants
+from stream.optimise import Variant, variants
 from stream.optimise.variants import NAMES
 from stream.spec import Spec
 from stream.spec_load import load_spec
@@ -108,7 +108,14 @@ def usual(tmp_path_factory: pytest.TempPathFactory) -> _optimise.Optimised:
 @pytest.fixture(scope="module")
 def ruined(tmp_path_factory: pytest.TempPathFactory) -> _optimise.Optimised:
     """All forms of one that doesn't."""
-    return _measured(tmp_path_factory.mktemp("ruined"), 1000.0, ruined=True)
+    with pytest.MonkeyPatch.context() as patch:
+        _without_memory(patch)
+        return _measured(tmp_path_factory.mktemp("ruined"), 1000.0, ruined=True)
+
+
+def _without_memory(patch: pytest.MonkeyPatch) -> None:
+    """Measure no memory, which takes a new process for each form."""
+    patch.setattr(_optimise, "memory_bytes", lambda bodies, *_: dict.fromkeys(bodies, 2.0**20))
 
 
 def _kinds(body: bytes) -> set[int]:
@@ -164,55 +171,6 @@ def test_a_file_that_cannot_be_prepared_keeps_its_plain_forms(tmp_path: Path) ->
     assert [v.name for v in found] == list(NAMES)
     assert [bool(v.refused) for v in found] == [False, False, True, True, True]
     assert found[2].refused.startswith("the file can't be prepared: ")
-
-
-def test_losses_are_points_of_accuracy_and_growth_of_log_loss_or_rmse() -> None:
-    label = np.array([1.0, 1, 0, 0])
-    was = quality("binary", np.array([0.9, 0.6, 0.2, 0.1]), label, label)
-    now = quality("binary", np.array([0.9, 0.4, 0.2, 0.1]), label, label)
-    worst, other = was.lost(now)
-    assert (other.measure, other.value, other.percent) == ("accuracy %", 75.0, 25.0)
-    assert (worst.measure, worst.percent) == ("log loss", pytest.approx(100 * np.log(0.6 / 0.4) / -np.log(0.3888)))
-    assert {x.measure: x.percent for x in now.lost(was)}["accuracy %"] == -25.0, "a gain is a loss below 0"
-    near = quality("regression", np.array([1.0, 3.0]), np.array([1.0, 1.0]), label)
-    assert near.values == {"RMSE": pytest.approx(np.sqrt(2))}
-    assert near.lost(Quality({"RMSE": 2 * np.sqrt(2)})) == [Loss("RMSE", 2 * np.sqrt(2), pytest.approx(100))]
-
-
-def test_without_labels_a_form_is_held_to_the_original() -> None:
-    original = np.array([[0.2, 0.8], [0.7, 0.3], [0.4, 0.6], [0.1, 0.9]])
-    other = original.copy()
-    other[1] = [0.3, 0.7]
-    assert quality("classes", original, None, original).values == {"agreement %": 100.0}
-    assert quality("classes", other, None, original).values == {"agreement %": 75.0}
-    numbers = np.array([0.0, 2.0])
-    assert quality("regression", numbers + 0.1, None, numbers).values == {"nearness %": pytest.approx(90)}
-
-
-class _Model:
-    """Stands for an opened model: a call takes so many seconds of the clock that it shares."""
-
-    def __init__(self, name: str, clock: list[float], calls: list[str], seconds: float) -> None:
-        self._name, self._clock, self._calls, self._seconds = name, clock, calls, seconds
-
-    def feeds(self, block: Block) -> dict[str, Any]:
-        return {"rows": len(block)}
-
-    def run(self, feeds: dict[str, Any]) -> None:
-        self._clock[0] += self._seconds * feeds["rows"]
-        self._calls.append(self._name)
-
-
-def test_forms_are_timed_in_turn_and_a_row_costs_its_share_of_the_call() -> None:
-    clock, calls = [0.0], list[str]()
-    models: Any = {n: _Model(n, clock, calls, s) for n, s in (("slow", 2e-3), ("quick", 1e-3))}
-    heard: list[int] = []
-    found = paces(models, _rows()[0], 8, 3, lambda: clock[0], lambda: heard.append(1))
-    assert found["slow"].p50_us == pytest.approx(2000)
-    assert found["quick"].p99_us == pytest.approx(1000)
-    assert len(heard) == 6
-    turns = [calls[i] for i in range(len(calls)) if i == 0 or calls[i] != calls[i - 1]]
-    assert turns == ["slow", "quick", "slow", "quick"], "the first of a round is another each time"
 
 
 def test_memory_is_that_of_the_weights_at_least(tmp_path: Path) -> None:
@@ -278,8 +236,9 @@ def test_the_command_prints_the_table_writes_the_forms_and_promotes_one(
 
 
 def test_the_command_refuses_a_promotion_that_loses_too_much_with_its_exit_code(
-    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    _without_memory(monkeypatch)
     body, spec = _network(tmp_path / "m.onnx", ruined=True), _spec(tmp_path)
     data = _data(tmp_path / "rows.jsonl", 150, 1000.0, "outcome")
     few = ("--rounds", 1, "--batch", 8)
