@@ -12,7 +12,18 @@ from pathlib import Path
 
 import pytest
 
-from consumers.cli import commands, elk, explain, export, look, make, optimise, schema, ship  # noqa: F401  they register
+from consumers.cli import (  # noqa: F401  they register
+    commands,
+    elk,
+    experiment,
+    explain,
+    export,
+    look,
+    make,
+    optimise,
+    schema,
+    ship,
+)
 from consumers.cli.app import app
 from infra.kafka import free_port
 

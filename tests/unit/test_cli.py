@@ -17,7 +17,17 @@ import yaml
 
 from consumers import _kafka
 from consumers import publish as publishing
-from consumers.cli import commands, explain, export, look, main, make, optimise, schema  # noqa: F401  they register
+from consumers.cli import (  # noqa: F401  they register
+    commands,
+    experiment,
+    explain,
+    export,
+    look,
+    main,
+    make,
+    optimise,
+    schema,
+)
 from consumers.cli.app import app, jsonable
 from consumers.cli.look import _decoded, _line
 from consumers.publish import Rows, _Typist, field_name, field_value, label_value, to_epoch
