@@ -1,7 +1,9 @@
 """The models topic → the model that answers. A thread of its own; no call ever waits for it.
 
 The topic is compacted, and read from its beginning at each (re)connect: only the newest record of this
-pipeline counts. Invariant: the model in place is replaced by a whole one or not at all. A damaged or
+pipeline counts, unless a person has pinned one: a record of its own (`pin_key`), until its tombstone. One that its gate
+refused never serves; the last good one, which its record names, does.
+Invariant: the model in place is replaced by a whole one or not at all. A damaged or
 unreachable snapshot is said once and tried again; meanwhile the old one answers and its staleness grows. What
 is no trouble of the outside but a bug ends up in `error`, and the server must stop: staleness that grows for
 ever helps nobody.
@@ -21,6 +23,7 @@ from kafka.errors import KafkaError
 
 import schemas
 from consumers._kafka import broker_errors, make_consumer, partitions_of
+from consumers._pin import pin_key
 from consumers.settings import Settings
 from stream.errors import BrokerError, SnapshotError
 from stream.predict.plane import Plane
@@ -48,6 +51,8 @@ def load(spec: Spec, record: dict[str, Any]) -> Served:
     found = snapshots.read(folder_of(record["uri"]), spec.hash)
     if found.sha256 != record["sha256"]:
         raise SnapshotError(f"{found.path}: sha256 is {found.sha256}; {record['sha256']} was announced")
+    if found.meta.get("refused") and not record["pinned"]:
+        raise SnapshotError(f"{found.path}: refused by its gate: {found.meta['refused']}")
     return served_of(spec, found, record["as_of_ms"])
 
 
@@ -60,7 +65,12 @@ class Follower:
         self._topic = spec.topic("models")
         self._consumer: KafkaConsumer | None = None
         self._stopping = threading.Event()
-        self._pending: dict[str, Any] | None = None  # announced, not in place
+        self._pending: dict[str, Any] | None = None  # to be put in place
+        self._newest: dict[str, Any] | None = None  # announced by the learner
+        self._pin: dict[str, Any] | None = None  # chosen by a person
+        self._read_to = 0  # where the topic ended when we connected: until there, nothing is put in place
+        self._refused = -1  # newest generation, if its gate refused it
+        self.refused_count = 0
         self._told = ""  # the last complaint, so that it is said once
         self._try_s = self._heard_s = self._pause_s = 0.0
         self.error: BaseException | None = None
@@ -85,6 +95,8 @@ class Follower:
             consumer.assign(partitions)
             for tp, first in consumer.beginning_offsets(partitions).items():
                 consumer.seek(tp, first)
+            self._read_to = max(consumer.end_offsets(partitions).values())
+            self._pin = None  # it is read again
         except BaseException:
             _close(consumer)
             raise
@@ -119,8 +131,18 @@ class Follower:
             self._take(batch)
         elif time.monotonic() - self._heard_s > SILENCE_S_MAX:
             self._drop_consumer()
-        if self._pending is not None and (batch or time.monotonic() >= self._try_s):
+        if self._pending is not None and not self._behind() and (batch or time.monotonic() >= self._try_s):
             self._place(self._pending)
+
+    def _behind(self) -> bool:
+        """Whether what lay in the topic when we connected is still to be read, a pin perhaps."""
+        consumer = self._consumer
+        return consumer is None or any(consumer.position(tp) < self._read_to for tp in consumer.assignment())
+
+    @property
+    def pinned(self) -> int | None:
+        """The generation that a person has pinned."""
+        return None if self._pin is None else int(self._pin["generation"])
 
     def _drop_consumer(self) -> None:
         _close(self._consumer)
@@ -131,6 +153,11 @@ class Follower:
         """Remember the newest announcement; one of the model in place only tells its freshness."""
         for records in batch.values():
             for r in records:
+                if r.key == pin_key(self._spec) and r.value is None:
+                    if self._pin is not None:
+                        log.info("released", generation=self._pin["generation"])
+                    self._pin, self._pending = None, self._newest
+                    continue
                 try:
                     record = schemas.codec("model").decode(r.value or b"")
                 except ValueError as e:
@@ -142,10 +169,33 @@ class Follower:
                     found = f"made under spec {record['spec_hash']}; this one is {self._hash}"
                     self._complain(f"generation {record['generation']} passed over", ValueError(found))
                     continue
-                self._pending = record
+                if record["pinned"]:
+                    self._pin = record
+                    log.warning("pinned", generation=record["generation"], why=record["why"])
+                else:
+                    self._newest = record
+                    self._note_refusal(record)
+                self._pending = self._pin or self._newest
+
+    def _note_refusal(self, record: dict[str, Any]) -> None:
+        """Count each generation that may not serve; say the first of a series."""
+        if not record["refused"]:
+            self._refused = -1
+        elif record["generation"] != self._refused:
+            if self._refused < 0:
+                what, good = f"generation {record['generation']} refused by its gate", record["good_generation"]
+                log.warning(what, reason=record["refused"], stays_at=None if good < 0 else good)
+            self._refused = record["generation"]
+            self.refused_count += 1
 
     def _place(self, record: dict[str, Any]) -> None:
         served = self._plane.served
+        if record["refused"] and not record["pinned"]:
+            if record["good_generation"] < 0:
+                self._pending = None
+                return
+            good = {n: record[f"good_{n}"] for n in ("generation", "uri", "sha256")}
+            record = {**record, **good, "refused": "", "as_of_ms": 0}  # how fresh it is, it says itself
         if served is None or (served.generation, served.sha256) != (record["generation"], record["sha256"]):
             try:
                 served = load(self._spec, record)

@@ -27,6 +27,7 @@ from stream.learn.check import allowed, block_problem, infinite, outside
 from stream.learn.learner import State
 from stream.limits import DETAIL_CHARS_MAX
 from stream.registry import snapshot as snapshots
+from stream.registry.gate import Recent, recent_of, verdict
 from stream.registry.snapshot import Snapshot
 from stream.spec import Spec
 
@@ -65,6 +66,9 @@ class LearnStep:
         self._written_s = self._told_s = clock.monotonic_s()
         self._last: Snapshot | None = None
         self._as_of_ms = 0
+        self._refused = ""  # why the newest snapshot may not serve
+        self._good: dict[str, Any] | None = None  # the last that may: generation, uri, sha256, rows, recent
+        self._history_s = -math.inf
 
     # -- start -----------------------------------------------------------------------------------------
 
@@ -81,6 +85,8 @@ class LearnStep:
         self._through = Through(**meta["through"])
         self._skipped, self._outbox = meta["skipped"], []
         self._as_of_ms = meta["as_of_ms"]
+        self._refused = meta.get("refused", "")
+        self._good = meta.get("good") if self._refused else _good(found)
         self._outs += [self._metric(m) for m in meta["outbox"]]
         self._outs.append(self._model(found))
         return found.passed_over
@@ -184,6 +190,8 @@ class LearnStep:
     def _write(self) -> None:
         self._generation += 1
         states = self._arms.states()
+        recent = self._recent()
+        self._refused = self._judged(recent)
         meta = {
             "generation": self._generation,
             "spec_hash": self.spec.hash,
@@ -196,12 +204,38 @@ class LearnStep:
             "outbox": self._outbox,
             "as_of_ms": self._as_of_ms,
             "values": self._values(),
+            "recent": {arm: r.to_json() for arm, r in recent.items()},
+            "refused": self._refused,
+            "good": self._good,
         }
+        kept = self.spec.snapshot
+        needed = () if self._good is None else (self._good["generation"],)
         self._last = snapshots.write(
-            self._folder, states, meta, self.spec.snapshot.keep, lambda s: crash_point(f"snapshot.{s}")
+            self._folder, states, meta, kept.keep, lambda s: crash_point(f"snapshot.{s}"), kept.history, needed
         )
+        if not self._refused:
+            self._good = _good(self._last)
+            self._keep_for_later(self._last.path)
         self._kept, self._since, self._outbox = states, [], []
         self._outs.append(self._model(self._last))
+
+    def _recent(self) -> dict[str, Recent]:
+        """Figures of the last rows, of arms that serve."""
+        arms = {arm: self._arms.metrics[arm].recent() for arm, a in self.spec.arms.items() if a.weight > 0}
+        return {arm: recent_of(self.spec.task, *rows) for arm, rows in arms.items()}
+
+    def _judged(self, recent: dict[str, Recent]) -> str:
+        """Why the models as they are may not serve; '' if they may."""
+        good = self._good or {"recent": {}, "rows": self._arms.rows}
+        then = {arm: Recent.of(r) for arm, r in good["recent"].items()}
+        return verdict(self.spec.snapshot.gate, recent, then, self._arms.rows - good["rows"], self._refused)
+
+    def _keep_for_later(self, path: Path) -> None:
+        """Now and then a good one is marked, so that there is something to roll back to."""
+        now = self._clock.monotonic_s()
+        if self.spec.snapshot.history and now - self._history_s >= self.spec.snapshot.history_every / 1000:
+            self._history_s = now
+            snapshots.mark(path, snapshots.HISTORY)
 
     def _values(self) -> dict[str, float]:
         totals = {arm: m.totals() for arm, m in self._arms.metrics.items()}
@@ -223,10 +257,21 @@ class LearnStep:
             "as_of_ms": max(self._as_of_ms, meta["as_of_ms"]),
             "arms": list(self.spec.arms),
             "values": meta["values"],
+            "refused": meta.get("refused", ""),
+            "pin_generation": snapshots.pinned(self._folder),
         }
+        if record["refused"] and self._good is not None:
+            record |= {f"good_{n}": self._good[n] for n in ("generation", "uri", "sha256")}
         return Out(self.spec.topic("models"), schemas.codec("model").encode(record), self.spec.name.encode(), 0)
 
     def take_outs(self) -> list[Out]:
         """Records to send, once."""
         outs, self._outs = self._outs, []
         return outs
+
+
+def _good(snapshot: Snapshot) -> dict[str, Any]:
+    """What is remembered of one that may serve."""
+    meta = snapshot.meta
+    place = {"uri": snapshot.path.resolve().as_uri(), "sha256": snapshot.sha256}
+    return {"generation": meta["generation"], "rows": meta["rows"], "recent": meta.get("recent", {}), **place}

@@ -11,10 +11,12 @@ from dataclasses import asdict, dataclass, field
 from typing import Any
 
 from consumers._kafka import broker_errors, groups_offsets, make_consumer
+from consumers._pin import pin_key
 from consumers._read import decoder_for, read_with
 from consumers.settings import Settings
 from stream.spec import Spec
 
+MODELS_READ = 50
 METRICS_READ = 2_000  # newest records of the metrics topic that are looked at
 GROUPS = ("clean", "encode", "join", "learn", "evaluate")
 
@@ -84,8 +86,8 @@ def status(spec: Spec, settings: Settings) -> Status:
         consumer = make_consumer(settings, None)
         try:
             models, metrics = (
-                [decoder_for(spec, t)(r.value) for r in read_with(consumer, spec.topic(t), settings, last=last)]
-                for t, last in (("models", 3), ("metrics", METRICS_READ))
+                list(read_with(consumer, spec.topic(t), settings, last=last))
+                for t, last in (("models", MODELS_READ), ("metrics", METRICS_READ))
             )  # before the offsets: so what a model has learned, the counts have too
             found = groups_offsets(settings, [f"{spec.name}.{g}" for g in GROUPS])
             offsets = {g: marks for g in GROUPS if (marks := found[f"{spec.name}.{g}"])}
@@ -96,9 +98,11 @@ def status(spec: Spec, settings: Settings) -> Status:
     for group, marks in offsets.items():
         by = {f"{tp.topic}-{tp.partition}": max(0, ends[tp] - mark.offset) for tp, mark in marks.items()}
         steps[group] = StepStatus(sum(by.values()), by)
-    model = models[-1] if models else None
+    announced = [r.value for r in models if r.key != pin_key(spec)]
+    model = decoder_for(spec, "models")(announced[-1]) if announced else None
     age = time.time_ns() // 1_000_000 - model["as_of_ms"] if model else None
-    latest = {f"{m['kind']}.{m['arm']}".rstrip("."): m["values"] for m in metrics}
+    read = decoder_for(spec, "metrics")
+    latest = {f"{m['kind']}.{m['arm']}".rstrip("."): m["values"] for m in (read(r.value) for r in metrics)}
     return Status(spec.name, spec.hash, steps, _counts(offsets), model, age, latest)
 
 

@@ -179,11 +179,23 @@ class ExperimentSpec(_Part):
     )
 
 
+class GateSpec(_Part):
+    """What a snapshot must hold to before it serves, over the last `metrics.window_rows` rows."""
+
+    loss_factor: float = Field(default=1.5, ge=1, le=1e6, description="so many times the last good one's loss is borne")
+    calibration: float = Field(default=0.1, gt=0, le=1e6, description="how far mean score and outcome may lie apart")
+    rows_min: int = Field(default=200, ge=10, le=1_000_000, description="with fewer, the verdict before holds")
+    patience_rows: int = Field(default=50_000, ge=10, description="after so many, the last good loss is out of date")
+
+
 class SnapshotSpec(_Part):
-    """When the learner writes its state, and how many are kept."""
+    """When the learner writes its state, and how many are kept: the newest, and some good ones further apart."""
 
     every: Duration = 500
     keep: int = Field(default=3, ge=1, le=100)
+    history: int = Field(default=6, ge=0, le=1000, description="good ones kept besides, to roll back to")
+    history_every: Duration = 600_000
+    gate: GateSpec | None = None
 
 
 class MetricsSpec(_Part):
@@ -224,6 +236,12 @@ class Spec(_Part):
             raise ValueError(f"classes has a name twice: {list(self.classes)}")
         if sum(a.weight for a in self.arms.values()) <= 0:
             raise ValueError("the arms' weights add up to 0; at least one must be above 0")
+        gate = self.snapshot.gate
+        if gate is not None and gate.rows_min > self.metrics.window_rows:
+            raise ValueError(
+                f"snapshot.gate.rows_min: found {gate.rows_min}; at most metrics.window_rows, "
+                f"{self.metrics.window_rows}, is wanted"
+            )
         problem = _experiment_problem(self)
         if problem:
             raise ValueError(f"experiment.{problem}")

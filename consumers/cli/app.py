@@ -141,6 +141,7 @@ def main(argv: Sequence[str] | None = None) -> None:
         look,
         make,
         optimise,
+        rollback,
         schema,
         ship,
     )

@@ -265,11 +265,16 @@ def _model(found: "Status") -> Any:
     fresh = f"labels read up to {age} ago"
     if age_ms > LEARNING_MS:
         fresh += ": learn is behind, or does not run"
+    serves = ""
+    if model["refused"]:
+        serves += f"\n         REFUSED by its gate: {model['refused']}; generation {model['good_generation']} serves"
+    if model["pin_generation"] >= 0:
+        serves += f"\n         PINNED: servers stay at generation {model['pin_generation']} (headwater rollback)"
     label = f"last label {_iso(model['label_time_ms'])}, offset {model['label_offset']}"
     return Text(
         f"model    generation {model['generation']}, {model['rows']} rows, {fresh}; {label}\n"
         f"         {model['uri']}\n"
-        f"         state {model['state_hash']}, training offset {model['training_offset']}"
+        f"         state {model['state_hash']}, training offset {model['training_offset']}{serves}"
     )
 
 

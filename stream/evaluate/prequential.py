@@ -78,7 +78,7 @@ class Prequential:
         self._scores = np.zeros((window_rows, self._width))
         self._labels = np.zeros(window_rows)
         self._spans = {ALL: Span(task, classes)} | ({FADING: Span(task, classes, fading)} if fading else {})
-        self._rows = 0
+        self._rows = self._restored = 0  # rows, and of these before the window that was restored
 
     def update(self, scores: F64, label: F64, time_ms: I64) -> list[Window]:
         """Count rows in order; returns the windows that they completed."""
@@ -94,6 +94,11 @@ class Prequential:
                 values = self._measure(self._size, self._spans)
                 out.append(Window(self._rows // self._size - 1, self._rows, int(time_ms[start - 1]), values))
         return out
+
+    def recent(self) -> tuple[F64, F64]:
+        """Scores float64[n, 1 or classes] and labels of the newest rows at hand, up to a window; in no order."""
+        n = min(self._rows - self._restored, self._size)
+        return self._scores[:n], self._labels[:n]
 
     def totals(self) -> dict[str, float]:
         """Metrics of all rows so far, those of the open window included; nothing changes. {} before the first row."""
@@ -129,6 +134,7 @@ class Prequential:
         """Go on from a state of the same task, window and fading."""
         a = state.arrays
         self._rows = state.meta["rows"]
+        self._restored = self._rows - len(a["labels"])
         self._scores[: len(a["scores"])], self._labels[: len(a["labels"])] = a["scores"], a["labels"]
         for ending, span in self._spans.items():
             span.restore(ending.removeprefix("_"), a)

@@ -11,7 +11,7 @@ import io
 import json
 import os
 import shutil
-from collections.abc import Callable
+from collections.abc import Callable, Container
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -23,6 +23,7 @@ from stream.learn.learner import State
 
 VERSION = 2
 MANIFEST = "manifest.json"
+PINNED, HISTORY = "pinned", "history"  # empty files inside a snapshot by which it is kept
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,9 +57,16 @@ def unpack(body: bytes) -> State:
 
 
 def write(
-    folder: Path, states: dict[str, State], meta: dict[str, Any], keep: int, step: Callable[[str], None] = _nothing
+    folder: Path,
+    states: dict[str, State],
+    meta: dict[str, Any],
+    keep: int,
+    step: Callable[[str], None] = _nothing,
+    history: int = 0,
+    needed: Container[int] = (),
 ) -> Snapshot:
-    """Write a snapshot and drop all but the newest `keep`. `step` is told of each system call before it is made.
+    """Write a snapshot and drop all but the newest `keep`, the newest `history` of those marked so, the pinned, and
+    generations that are `needed`. `step` is told of each system call before it is made.
 
     Raises StorageError when the disk refuses; what was there before is untouched then.
     """
@@ -83,7 +91,7 @@ def write(
         step("rename")
         scratch.rename(final)
         _sync(folder, step)
-        for old in list_snapshots(folder)[keep:]:
+        for old in _expendable(folder, keep, history, needed):
             step("remove")
             shutil.rmtree(old, ignore_errors=True)
     except OSError as e:
@@ -119,6 +127,29 @@ def list_snapshots(folder: Path) -> list[Path]:
     """Finished snapshots, the newest first."""
     found = [p for p in folder.glob("[0-9]*") if p.name.isdecimal() and p.is_dir()] if folder.is_dir() else []
     return sorted(found, key=lambda p: int(p.name), reverse=True)
+
+
+def _expendable(folder: Path, keep: int, history: int, needed: Container[int]) -> list[Path]:
+    older = list_snapshots(folder)[keep:]
+    kept = {p for p in older if (p / PINNED).exists() or int(p.name) in needed}
+    kept |= set([p for p in older if (p / HISTORY).exists()][:history])
+    return [p for p in older if p not in kept]
+
+
+def mark(path: Path, mark: str, on: bool = True) -> None:
+    """Put a mark on a snapshot, or take it off. Raises StorageError when the disk refuses."""
+    try:
+        if on:
+            (path / mark).touch()
+        else:
+            (path / mark).unlink(missing_ok=True)
+    except OSError as e:
+        raise StorageError(f"{path / mark}: {e.strerror or e}") from e
+
+
+def pinned(folder: Path) -> int:
+    """The newest generation that is marked as pinned; -1 for none."""
+    return next((int(p.name) for p in list_snapshots(folder) if (p / PINNED).exists()), -1)
 
 
 def read(path: Path, spec_hash: str | None = None) -> Snapshot:

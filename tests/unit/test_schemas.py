@@ -19,7 +19,7 @@ FINGERPRINTS = {
     "training": "279e64666b90f193",
     "prediction": "e512aa4d999e0fd4",
     "metric": "ad1540dd3a520de3",
-    "model": "a39bafb73bd45b20",
+    "model": "7cc7797c91816d3b",
     "dead": "8be35d450c23b7b3",
     "control": "1f708234d4a35e74",
 }
