@@ -237,6 +237,7 @@ def demo(
     rate: Annotated[float | None, typer.Option(help="flights a second; 0: as fast as the broker takes them")] = None,
     report: Annotated[Path, typer.Option(help="where to write the report")] = Path("runs/flights.html"),
     dirty: Annotated[bool, typer.Option(help="make a small share of the records bad on purpose")] = True,
+    elk: Annotated[bool, typer.Option("--elk", help="also ship all to Elasticsearch, found or local")] = False,
     as_json: JsonOpt = False,
 ) -> None:
     """Stream the New York flights of 2013 through the whole loop and report.
@@ -245,5 +246,5 @@ def demo(
     """
     from consumers.demo.main import demo as run_demo
 
-    code = run_demo(None if everything else flights, rate, report, dirty, as_json)
+    code = run_demo(None if everything else flights, rate, report, dirty, as_json, elk)
     raise typer.Exit(code)

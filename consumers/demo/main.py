@@ -19,6 +19,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 from consumers._kafka import create_topics
 from consumers._supervise import Supervisor
 from consumers.demo.asker import Asker
+from consumers.demo.elk import shipping
 from consumers.demo.experiment import Ramp, experiment_of, with_experiment
 from consumers.demo.flights import Flight, read_flights
 from consumers.demo.publish import FlightProducer, Published
@@ -51,9 +52,10 @@ class _Job:
     dirty: bool
     page: Path
     console: Console
+    elk: bool
 
 
-def demo(flights: int | None, rate: float | None, report: Path, dirty: bool, as_json: bool) -> int:
+def demo(flights: int | None, rate: float | None, report: Path, dirty: bool, as_json: bool, elk: bool = False) -> int:
     """Run the main job; returns the exit code: 0 when all ended well and every record is accounted for."""
     console = Console(stderr=as_json)
     begin_s = time.monotonic()
@@ -71,7 +73,7 @@ def demo(flights: int | None, rate: float | None, report: Path, dirty: bool, as_
         console.print(f"Kafka at {settings.kafka}; {len(data):,} flights", highlight=False)
         page = report.with_name(f"{report.stem}-experiment.html")
         given = RATE if rate is None else rate
-        result = _run(_Job(data, spec, path, settings, given, dirty, page, console))
+        result = _run(_Job(data, spec, path, settings, given, dirty, page, console, elk))
     write_report(result, report)
     result = replace(result, report=str(report.resolve()))
     (folder / "result.json").write_text(json.dumps(result.to_json(), indent=1))
@@ -99,15 +101,18 @@ def _own_spec(folder: Path) -> Path:
 
 def _run(job: _Job) -> Result:
     create_topics(job.settings, job.spec)
-    with _processes(job) as supervisor:
-        asker, ramp = Asker(job.settings.grpc), Ramp(job.spec, job.settings, len(job.data))
-        asker.start()
-        begin_s = time.monotonic()
-        published = _publish(job, asker, ramp, supervisor)
-        ramp.close()
-        _drain(job, published, asker, supervisor)
-        seconds = time.monotonic() - begin_s
-    return _result(job, published, asker, seconds)
+    tell: Callable[[str], None] = lambda line: job.console.print(line, markup=False)  # noqa: E731
+    with shipping(job.elk, job.spec, job.path, job.settings, tell) as shipped:
+        with _processes(job) as supervisor:
+            asker, ramp = Asker(job.settings.grpc), Ramp(job.spec, job.settings, len(job.data))
+            asker.start()
+            begin_s = time.monotonic()
+            published = _publish(job, asker, ramp, supervisor)
+            ramp.close()
+            _drain(job, published, asker, supervisor)
+            seconds = time.monotonic() - begin_s
+        sums = shipped()
+    return _result(job, published, asker, seconds, sums)
 
 
 @contextmanager
@@ -191,7 +196,9 @@ def _drain(job: _Job, published: Published, asker: Asker, supervisor: Supervisor
         _wait(quiet, DRAIN_S_MAX, "the last outcomes", supervisor)
 
 
-def _result(job: _Job, published: Published, asker: Asker, seconds: float) -> Result:
+def _result(
+    job: _Job, published: Published, asker: Asker, seconds: float, shipped: dict[str, tuple[int, int]]
+) -> Result:
     spec, settings = job.spec, job.settings
     records = metric_records(spec, settings)
     final = status(spec, settings)
@@ -204,7 +211,7 @@ def _result(job: _Job, published: Published, asker: Asker, seconds: float) -> Re
         published_labels=published.labels,
         made_bad=dict(published.made_bad),
         status=final.to_json(),
-        sums=final.counts.sums(),
+        sums={**final.counts.sums(), **shipped},
         steps=step_rates(records),
         prequential=by_arm(model.get("values", {}), list(spec.arms)),
         served=served_quality(final, list(spec.arms)),
