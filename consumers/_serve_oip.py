@@ -12,11 +12,14 @@ from concurrent.futures import ThreadPoolExecutor
 from importlib.metadata import version
 from typing import Any
 
+import numpy as np
+from grpc import StatusCode
+
 from consumers._exposures import Exposures
 from consumers._grpc import in_pool
 from consumers._serve_metrics import Meter, count_rows
 from consumers._serve_status import answered
-from consumers._serve_tensors import add_output, columns_of, datatype_of
+from consumers._serve_tensors import add_output, columns_of, datatype_of, row_of
 from schemas import inference_pb2 as oip
 from schemas import inference_pb2_grpc as oip_grpc
 from stream.block import F64
@@ -24,7 +27,9 @@ from stream.clock import Clock
 from stream.predict.answers import Answers, Batch
 from stream.predict.batch import Columnar
 from stream.predict.plane import Plane
+from stream.predict.quick.plane import Quick, QuickPlane
 from stream.predict.refuse import InvalidRequest, UnknownArm
+from stream.predict.served import Served
 from stream.spec_load import event_schema
 
 SERVICE = "inference.GRPCInferenceService"
@@ -45,6 +50,7 @@ class Inference(oip_grpc.GRPCInferenceServiceServicer):
         self,
         plane: Plane,
         columnar: Columnar,
+        quick: QuickPlane,
         exposures: Exposures,
         clock: Clock,
         leaving: Callable[[], bool],
@@ -52,7 +58,7 @@ class Inference(oip_grpc.GRPCInferenceServiceServicer):
         meter: Meter | None = None,
     ) -> None:
         self._plane, self._columnar, self._exposures, self._clock = plane, columnar, exposures, clock
-        self._leaving, self.meter = leaving, meter
+        self._quick, self._leaving, self.meter = quick, leaving, meter
         spec = plane.spec
         own = {spec.name: ""}  # a model's name → the arm to ask for
         self._models = own | {f"{spec.name}.{arm}" if arm in own else arm: arm for arm in spec.arms}
@@ -131,24 +137,60 @@ class Inference(oip_grpc.GRPCInferenceServiceServicer):
         """See the .proto."""
         begun_ns, now_ms = time.perf_counter_ns(), self._clock.wall_ms()
         arm = self._arm(request.model_name, request.model_version)
-        rows, columns = columns_of(request, bool(_parameter(request, "nan_is_missing", "bool_param")))
+        nan_is_missing = bool(_parameter(request, "nan_is_missing", "bool_param"))
         limit_ms = _parameter(request, "max_staleness_ms", "int64_param")
+        row = row_of(request, nan_is_missing)
+        if row is not None:
+            row.arm = arm
+            if limit_ms is not None:
+                row.max_staleness_ms = limit_ms
+            quick = self._quick.answer(row.SerializeToString(), now_ms)
+            if quick is not None:
+                return self._of_one(request, quick, now_ms, begun_ns)
+        rows, columns = columns_of(request, nan_is_missing)
         answers = self._columnar.answer(Batch(rows, columns, arm=arm, max_staleness_ms=limit_ms), now_ms)
         _all_or_nothing(answers)
+        message = self._message(request, self._outputs(answers), answers.model, answers.staleness_ms)
+        if self.meter is not None:
+            count_rows(self.meter, "ModelInfer", answers)
+        self._exposures.put_all(answers, now_ms, (time.perf_counter_ns() - begun_ns) // 1000)
+        return message
+
+    def _of_one(
+        self, request: oip.ModelInferRequest, quick: Quick, now_ms: int, begun_ns: int
+    ) -> oip.ModelInferResponse:
+        """The answer to one event, made the quick way."""
+        outputs: dict[str, F64 | Sequence[str]] = {"score": np.array([quick.score])}
+        if quick.scores:
+            label = self._plane.spec.classes[quick.scores.index(quick.score)]
+            outputs |= {"scores": np.array([quick.scores]), "label": [label]}
+        outputs["prediction_id"] = [quick.prediction_id]
+        if not quick.asked:
+            outputs |= {"arm": [quick.arm], "propensity": np.array([quick.propensity])}
+        message = self._message(request, outputs, quick.model, quick.staleness_ms)
+        if self.meter is not None:
+            self.meter.rows("ModelInfer", quick.arm, StatusCode.OK)
+        self._exposures.put_quick(quick, now_ms, (time.perf_counter_ns() - begun_ns) // 1000)
+        return message
+
+    def _message(
+        self,
+        request: oip.ModelInferRequest,
+        outputs: dict[str, F64 | Sequence[str]],
+        model: Served,
+        staleness_ms: int,
+    ) -> oip.ModelInferResponse:
+        """What was asked for of the outputs. Raises InvalidRequest for one that there is not."""
         raw = bool(request.raw_input_contents)
         message = oip.ModelInferResponse(
-            model_name=request.model_name, model_version=str(answers.model.generation), id=request.id
+            model_name=request.model_name, model_version=str(model.generation), id=request.id
         )
-        message.parameters["staleness_ms"].int64_param = answers.staleness_ms
-        outputs = self._outputs(answers)
+        message.parameters["staleness_ms"].int64_param = staleness_ms
         for name in [o.name for o in request.outputs] or outputs:
             if name not in outputs:
                 detail = f"output: found {name[:80]!r}; the outputs are {', '.join(outputs)}"
                 raise InvalidRequest("request.wrong", detail)
             add_output(message, name, outputs[name], raw)
-        if self.meter is not None:
-            count_rows(self.meter, "ModelInfer", answers)
-        self._exposures.put_all(answers, now_ms, (time.perf_counter_ns() - begun_ns) // 1000)
         return message
 
     def _outputs(self, answers: Answers) -> dict[str, F64 | Sequence[str]]:

@@ -11,6 +11,7 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
+from schemas import headwater_pb2 as pb
 from schemas import inference_pb2 as oip
 from stream.arrive.node import Node
 from stream.block import F64
@@ -69,6 +70,28 @@ def columns_of(message: oip.ModelInferRequest, nan_is_missing: bool) -> tuple[in
         rows = size
         out[tensor.name] = _column(tensor, raw[number] if raw else None, rows, nan_is_missing)
     return rows, out
+
+
+def row_of(message: oip.ModelInferRequest, nan_is_missing: bool) -> pb.PredictRequest | None:
+    """The one event of a request that is plain: one value a tensor, none of them raw; None for every other."""
+    out = pb.PredictRequest()
+    if message.raw_input_contents or not message.inputs:
+        return None
+    for tensor in message.inputs:
+        known = TYPES.get(tensor.datatype)
+        if known is None or tensor.name in out.fields or list(tensor.shape) not in ([1], [1, 1]):
+            return None
+        values = getattr(tensor.contents, known.contents)
+        if len(values) != 1:
+            return None
+        value, field = values[0], out.fields[tensor.name]
+        if nan_is_missing and value != value:
+            continue  # a null
+        try:
+            setattr(field, f"{known.kind}_value", value)  # from bytes: checked for UTF-8
+        except ValueError:
+            return None
+    return out
 
 
 def _wrong(detail: str) -> InvalidRequest:

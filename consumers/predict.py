@@ -100,7 +100,7 @@ class PredictServer:
 
         ours = Predictions(self.plane, columnar, self.exposures, self.labels, clock, leaving, pools, meter)
         self.quick = ours.quick
-        oip = Inference(self.plane, columnar, self.exposures, clock, leaving, side, meter)
+        oip = Inference(self.plane, columnar, self.quick, self.exposures, clock, leaving, side, meter)
         services = (
             Service(
                 SERVICE,

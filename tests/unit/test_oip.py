@@ -346,3 +346,42 @@ def _predict() -> Any:
 
 def test_the_service_is_listed_by_its_protocols_name() -> None:
     assert oip.DESCRIPTOR.services_by_name["GRPCInferenceService"].full_name == SERVICE
+
+
+ONE: dict[str, dict[str, tuple[str, list[Any]]]] = {
+    "numbers and texts": {"amount": ("FP64", [12.5]), "visits": ("INT32", [3]), "device": ("BYTES", [b"desk"])},
+    "another datatype": {"amount": ("FP32", [0.1]), "device": ("BYTES", [b"phone"]), "vip": ("BOOL", [True])},
+    "an id and a unit": {
+        "id": ("BYTES", [b"e1"]), "user": ("BYTES", [b"ann"]), "amount": ("INT8", [3]), "device": ("BYTES", [b"desk"]),
+    },
+    "nan": {"amount": ("FP64", [1.0]), "ratio": ("FP64", [float("nan")]), "device": ("BYTES", [b"desk"])},
+    "not ASCII": {"amount": ("FP64", [1.0]), "country": ("BYTES", ["dé".encode()]), "device": ("BYTES", [b"desk"])},
+    "no UTF-8": {"amount": ("FP64", [1.0]), "country": ("BYTES", [b"\xff"]), "device": ("BYTES", [b"desk"])},
+    "out of range": {"amount": ("FP64", [-1.0]), "device": ("BYTES", [b"desk"])},
+    "two values": {"amount": ("FP64", [1.0, 2.0]), "device": ("BYTES", [b"desk", b"desk"])},
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("asked", ["visits", "bold"])
+@pytest.mark.parametrize("name", ONE)
+def test_one_event_is_answered_the_same_by_the_quick_way_and_by_columns(
+    server: Running, name: str, asked: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def outcome() -> Any:
+        message = infer(asked, **{"id": ("BYTES", [b"e"] * (2 if name == "two values" else 1)), **ONE[name]})
+        message.parameters["nan_is_missing"].bool_param = True
+        try:
+            found = stub(server).ModelInfer(message, timeout=10)
+        except grpc.RpcError as e:
+            return e.code(), e.details()
+        out = {o.name: o for o in found.outputs}
+        made = [b.partition(b"/")[2] for b in out.pop("prediction_id").contents.bytes_contents]
+        return list(out.values()), made, found.model_version, found.parameters["staleness_ms"]
+
+    calls: list[Any] = []
+    answer = server.it.quick.answer
+    monkeypatch.setattr(server.it.quick, "answer", lambda *a: (calls.append(answer(*a)), calls[-1])[1])
+    quick = outcome()
+    assert any(calls) == (name in ("numbers and texts", "another datatype", "an id and a unit", "nan"))
+    monkeypatch.setattr(server.it.quick, "answer", lambda *_: None)
+    assert outcome() == quick
