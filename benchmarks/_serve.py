@@ -17,11 +17,13 @@ import yaml
 
 from benchmarks._rows import EXAMPLE, Rows, flights
 from consumers._grpc import ServerOptions
+from consumers._serve_tensors import TYPES
 from consumers.client import Event, _request
 from consumers.predict import PredictServer, settle
 from consumers.settings import Settings
 from schemas import headwater_pb2 as pb
 from schemas import headwater_pb2_grpc as pb_grpc
+from schemas import inference_pb2 as oip
 from stream.block import Training
 from stream.clock import SystemClock
 from stream.learn.arms import Arms
@@ -79,6 +81,17 @@ def fields_of(event: dict[str, Any]) -> dict[str, Any]:
 def request_of(rows: Rows) -> pb.PredictRequest:
     """The one request that all ask."""
     return _request(Event(fields_of(rows.events[0])))
+
+
+def infer_of(rows: Rows) -> oip.ModelInferRequest:
+    """The same request in the Open Inference Protocol: one tensor a field, for the one arm."""
+    message = oip.ModelInferRequest(model_name="linear")
+    for name, value in fields_of(rows.events[0]).items():
+        kind = {float: "FP64", int: "INT64", str: "BYTES"}[type(value)]
+        tensor = message.inputs.add(name=name, datatype=kind, shape=[1])
+        held = value.encode() if isinstance(value, str) else value
+        getattr(tensor.contents, TYPES[kind].contents).append(held)
+    return message
 
 
 def make_server(spec: Spec, rows: Rows, settings: Settings | None = None) -> PredictServer:

@@ -1,6 +1,6 @@
 """The prediction server: calls a second against a bare echo server, latency at a fixed rate, rows a second of a batch.
 
-    python -m benchmarks.serve [--short] [--json] [--ghz PATH]
+    python -m benchmarks.serve [--short] [--json] [--ghz PATH] [--mlserver FOLDER]
 
 Echo and ours get the same request and give the same answer, in processes of their own, alternately in one run; the
 ratio of a round is what the server itself costs. The load is made by ghz, a Go program, which the full form builds
@@ -25,13 +25,16 @@ import grpc
 import numpy as np
 
 from benchmarks._ghz import Load, by_ghz, find_ghz, protoset
+from benchmarks._mlserver import mlserver
+from benchmarks._mlserver import request_of as mlserver_request
 from benchmarks._report import Row, report
 from benchmarks._rows import Rows, flights
-from benchmarks._serve import fields_of, make_server, pipeline, request_of
+from benchmarks._serve import fields_of, infer_of, make_server, pipeline, request_of
 from consumers._client_columns import request_of as columns_request
 from consumers.client import PredictionClient
 from schemas import headwater_pb2 as pb
 from schemas import headwater_pb2_grpc as pb_grpc
+from schemas import inference_pb2
 from stream.predict import wire
 from stream.predict.batch import Columnar
 
@@ -122,6 +125,36 @@ def calls(load: Load, short: bool) -> list[Row]:
     return out
 
 
+def beside_mlserver(ghz: str, venv: Path, rows: Rows, short: bool) -> list[Row]:
+    """ModelInfer of one flight, ours and MLServer's, alternately."""
+    rounds, count = (2, 300) if short else (5, 2000)
+    rates: dict[str, list[float]] = {"ours": [], "MLServer": []}
+    method = "inference.GRPCInferenceService.ModelInfer"
+    with tempfile.TemporaryDirectory() as folder, served("ours") as ours, mlserver(venv, rows) as theirs:
+        schema = Path(folder, "schema")
+        schema.write_bytes(protoset(inference_pb2.DESCRIPTOR))
+        loads = {}
+        for name, message in (("ours", infer_of(rows)), ("MLServer", mlserver_request(rows))):
+            body = Path(folder, name)
+            body.write_bytes(message.SerializeToString())
+            loads[name] = by_ghz(ghz, method, body, schema)
+        ports = {"ours": ours, "MLServer": theirs}
+        for name, load in loads.items():
+            load(ports[name], 200, 32, 0)
+        for number in range(rounds):
+            for name in list(loads)[:: 1 if number % 2 else -1]:
+                rates[name].append(_whole(loads[name](ports[name], count, 32, 0))["rate"])
+            print(
+                f"ModelInfer, round {number + 1}: {rates['ours'][-1]:.0f} {rates['MLServer'][-1]:.0f}", file=sys.stderr
+            )
+    ratios = [a / b for a, b in zip(rates["ours"], rates["MLServer"], strict=True)]
+    return [
+        Row("ModelInfer of one row, ours, 32 in flight", statistics.median(rates["ours"]), "calls/s"),
+        Row("ModelInfer of one row, MLServer, 32 in flight", statistics.median(rates["MLServer"]), "calls/s"),
+        Row("ModelInfer, ours / MLServer", statistics.median(ratios), "×", goal=3.0),
+    ]
+
+
 def _whole(found: dict[str, float]) -> dict[str, float]:
     """What was measured, if no call failed."""
     if found["failed"]:
@@ -186,6 +219,7 @@ def main() -> int:
     parser.add_argument("--short", action="store_true", help="fewer calls")
     parser.add_argument("--json", action="store_true", help="print JSON")
     parser.add_argument("--ghz", help="the native generator; default: one on PATH, kept, or built by Go")
+    parser.add_argument("--mlserver", type=Path, help="also MLServer, in this environment; made where it is not")
     given = parser.parse_args()
     rows = flights(FLIGHTS)
     request = request_of(rows)
@@ -196,6 +230,10 @@ def main() -> int:
         schema.write_bytes(protoset(pb.DESCRIPTOR))
         load = by_ghz(ghz, "headwater.v1.Predictions.Predict", body, schema) if ghz else by_grpcio(request)
         found = batches(rows, given.short) + calls(load, given.short)
+        if given.mlserver is not None and ghz:
+            found += beside_mlserver(ghz, given.mlserver, rows, given.short)
+        elif given.mlserver is not None:
+            print("MLServer is measured by ghz alone, and there is none", file=sys.stderr)
     generator = "ghz" if ghz else "grpcio"
     return report(f"flights, one linear arm; load by {generator}", found, given.json)
 
