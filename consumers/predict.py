@@ -5,7 +5,6 @@ exposures, labels. Invariant: whatever a caller sends, the answer has a status a
 """
 
 import gc
-import sys
 import time
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
@@ -43,7 +42,6 @@ from stream.spec import Spec
 from stream.spec_load import event_schema
 
 log = structlog.get_logger()
-_SWITCH_S = 0.0005
 _YOUNG = 20_000  # objects made between two looks of the collector
 CLOSE_S = 5.0  # for exposures and labels, each, when leaving
 
@@ -160,12 +158,10 @@ class PredictServer:
 
 
 def settle() -> None:
-    """Let calls come first: the collector looks no more at what the process has for good, and only now and then at what
-    is new; a thread that reads a model or sends the log gives way to a call soon."""
+    """Keep the collector from looking again at what the process has for good, and at each few calls at what is new."""
     gc.collect()
     gc.freeze()
     gc.set_threshold(_YOUNG)
-    sys.setswitchinterval(_SWITCH_S)
 
 
 def serve(spec: Spec, settings: Settings, stop: Callable[[], bool], options: ServerOptions | None = None) -> None:
