@@ -40,8 +40,13 @@ def main() -> int:
     parser.add_argument("--rows", type=int, default=100_000, help="events of each stream that has so many")
     parser.add_argument("--only", choices=modules(), help="one module")
     parser.add_argument("--match", default="", help="of modules with a plan: the titles that contain this")
+    parser.add_argument("--seeds", action="store_true", help="instead: forests with draws of their own, ten seeds each")
     parser.add_argument("--json", action="store_true")
     given = parser.parse_args()
+    if given.seeds:
+        told, equal = import_module("tests.equivalence._forest_seeds").table()
+        print(told)
+        return int(not equal)
     lines: list[Equal] = []
     for name in [given.only] if given.only else modules():
         lines += lines_of(import_module(f"tests.equivalence.{name}"), given.rows, given.match)

@@ -2,7 +2,6 @@
 
 import json
 from itertools import pairwise
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -12,11 +11,14 @@ from stream.errors import SnapshotError
 from stream.learn.forest import AdaptiveForest, Forest
 from stream.learn.forest.layout import DRIFTS, GROWING, WARNINGS, poisson_chances
 from stream.learn.learner import State
+from tests.equivalence._forest_seeds import CASES, ERRORS_MAX, Case, compare, kept
 from tests.equivalence.forests import (
     Rows,
     clusters,
     drifting,
+    flights,
     lights,
+    line,
     our_shape,
     river_bagging,
     river_forest,
@@ -24,7 +26,6 @@ from tests.equivalence.forests import (
     shape,
 )
 
-GOLDEN = Path(__file__).resolve().parents[1] / "golden" / "forest_seeds.json"  # made by tests/equivalence
 SENSITIVE = {"warning_delta": 0.2, "drift_delta": 0.05, "n_models": 3, "seed": 11}
 
 
@@ -85,6 +86,12 @@ def test_votes_splits_warnings_and_drifts_are_rivers_at_every_event(
     ]
 
 
+def test_flights_whose_categories_are_64_bit_ids_of_many_values_are_voted_on_as_by_river_mended() -> None:
+    found = line("flights", flights(400), "forest.adaptive", {"n_models": 4, "seed": 5, "grace_period": 60})
+    assert found.difference <= 1e-9
+    assert found.weights_difference == 0
+
+
 @pytest.mark.parametrize(("stream", "count"), [(drifting, 1200), (clusters, 600)])
 def test_bagging_is_rivers_at_every_event(stream: Any, count: int) -> None:
     rows = stream(count)
@@ -97,14 +104,14 @@ def test_bagging_is_rivers_at_every_event(stream: Any, count: int) -> None:
     assert sum(len(tree.split_log()) for tree in model.trees()) >= 6
 
 
-@pytest.mark.parametrize(("name", "stream"), [("agrawal, drifting", drifting), ("rbf, drifting", clusters)])
-def test_with_its_own_seeds_accuracy_is_within_rivers_spread(name: str, stream: Any) -> None:
-    golden = json.loads(GOLDEN.read_text())
-    rows, theirs = stream(golden["rows"]), np.array(golden["accuracy"][name])
-    ours = np.array([np.mean(new(rows, seed=s).score_learn(*rows).argmax(axis=1) == rows.target) for s in range(10)])
-    spread = 3 * np.sqrt((theirs.var(ddof=1) + ours.var(ddof=1)) / 10)
-    assert abs(ours.mean() - theirs.mean()) <= spread
-    assert theirs.min() - 2 * theirs.std() <= ours.min() <= ours.max() <= theirs.max() + 2 * theirs.std()
+@pytest.mark.parametrize("case", CASES, ids=lambda c: c.title)
+def test_with_its_own_seeds_a_forest_is_within_rivers_spread(case: Case) -> None:
+    golden = kept()[case.title]
+    assert (golden["rows"], golden["params"], len(golden["values"])) == (case.rows, case.params, 10)
+    theirs = np.array(golden["values"])
+    ours, apart = compare(case, golden["values"])
+    assert abs(apart) < ERRORS_MAX
+    assert theirs.min() - 2 * theirs.std() <= min(ours) <= max(ours) <= theirs.max() + 2 * theirs.std()
 
 
 @pytest.fixture(scope="module")
