@@ -34,7 +34,7 @@ from stream.errors import ElasticError
 
 __all__ = ["ELASTIC_VERSION", "Found", "LocalElastic", "fetch_elastic", "find_elastic", "wait_until_ready"]
 
-READY_S_MAX = 120.0  # from the server's process to its first whole answer; 6 s where nothing else runs
+READY_S_MAX = 120.0  # from the server's process to its first whole answer; 10 s with little else to do
 FOUND_S_MAX = 20.0  # the same for a server named in HEADWATER_ELASTICSEARCH
 STOP_S_MAX = 20.0  # from SIGTERM to SIGKILL
 LOG_CHARS = 3000  # how much of the end of a log an error carries
