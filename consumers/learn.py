@@ -77,6 +77,7 @@ class LearnStep:
         found = snapshots.load_newest(self._folder, self.spec.hash)
         if found is None:
             self._kept = self._arms.states()
+            self._history_s = self._clock.monotonic_s()  # the first ones know too little to go back to
             return []
         self._arms.restore(found.states)
         meta = found.meta

@@ -198,11 +198,8 @@ def test_now_and_then_a_good_one_is_kept_for_later(tmp_path: Path) -> None:
     step.begin()
     for _ in range(12):
         _learn(step, wrong=False, rows=10)
-    found = _generations(tmp_path / "p" / "snapshots")
-    assert found[0] == 12
-    assert len(found) == 3
-    marked = [
-        snapshots.HISTORY in {f.name for f in p.iterdir()}
-        for p in snapshots.list_snapshots(tmp_path / "p" / "snapshots")
-    ]
-    assert marked == [False, True, True] or marked == [True, True, False]
+    folder = tmp_path / "p" / "snapshots"
+    marked = [int(p.name) for p in snapshots.list_snapshots(folder) if (p / snapshots.HISTORY).exists()]
+    assert len(marked) == 2
+    assert min(marked) > 1  # the first knows too little
+    assert set(_generations(folder)) == {12, 11, *marked}  # the newest, and what was the last good one before it
