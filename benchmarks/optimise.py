@@ -94,17 +94,23 @@ def _against(original: Form, form: Form) -> list[Row]:
         return 100.0 * (now / before - 1.0)
 
     lines = [
-        Row(f"{name}, {n} a call: latency", change(pace.p50_us, original.paces[n].p50_us), "%", LATENCY, True)
+        Row(
+            f"{name}, {n} a call: latency against fp32",
+            change(pace.p50_us, original.paces[n].p50_us),
+            "%",
+            LATENCY,
+            True,
+        )
         for n, pace in form.paces.items()
     ]
     lost = original.values["accuracy %"] - form.values["accuracy %"]
     growth = change(form.values["log loss"], original.values["log loss"])
     return [
         *lines,
-        Row(f"{name}: memory", change(form.memory_mib, original.memory_mib), "%", MEMORY, True),
-        Row(f"{name}: file", change(form.file_kb, original.file_kb), "%"),
-        Row(f"{name}: accuracy lost", lost, "points", ACCURACY, True),
-        Row(f"{name}: log loss", growth, "%"),
+        Row(f"{name}: memory against fp32", change(form.memory_mib, original.memory_mib), "%", MEMORY, True),
+        Row(f"{name}: file against fp32", change(form.file_kb, original.file_kb), "%"),
+        Row(f"{name}: accuracy lost to fp32", lost, "points", ACCURACY, True),
+        Row(f"{name}: log loss against fp32", growth, "%"),
     ]
 
 
