@@ -634,3 +634,19 @@ def test_a_refusal_names_the_label_the_limit_and_the_distance() -> None:
         "no event 'c' up to label time 120 ms",
     ]
     assert isinstance(refused[0], Refused)
+
+
+@pytest.mark.parametrize("fake_ms", [None, 3])
+def test_rows_that_may_be_taught_again_are_held_no_longer_than_they_are_remembered(fake_ms: int | None) -> None:
+    n = 300
+    features: list[list[list[_Event]]] = [[[_Event(f"e{i}", 100 + i)] for i in range(n)]]
+    labels = [Label(f"e{i}", 1.0, 101 + i, i, 0) for i in range(n)]
+    world = _World(_Topics(features, labels, 0, True, fake_ms is None, fake_ms))
+    for _ in range(n):
+        world.features(0, 1)
+        world.labels(1)
+        world.advance()
+        assert world.join._arena.waiting == world.join.remembered <= 2 * WINDOW_MS + 3
+    world.commit()
+    world.start()
+    assert world.join._arena.waiting == world.join.remembered
