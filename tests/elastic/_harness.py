@@ -101,9 +101,8 @@ class Pipeline:
         )
         create_topics(self.settings, self.spec)
         put(client)
-        self.env: dict[str, str] = {}
         self.process: Popen[bytes] | None = None
-        self.published = 0
+        self.published = self._launched_at = 0
 
     def __enter__(self) -> "Pipeline":
         return self
@@ -166,7 +165,9 @@ class Pipeline:
         }
         words = ["env", "-i", *(f"{k}={v}" for k, v in given.items())]
         command = [*words, sys.executable, "-m", "consumers.cli", "ship", str(self.folder / "spec.yaml")]
-        self.process, _ = spawn(["/usr/bin/env", *command[1:]], self.folder / "log")
+        log = self.folder / "log"
+        self._launched_at = log.stat().st_size if log.exists() else 0
+        self.process, _ = spawn(["/usr/bin/env", *command[1:]], log)
         return self
 
     def kill(self) -> None:
@@ -179,13 +180,14 @@ class Pipeline:
     def stop(self) -> None:
         """SIGTERM; it must leave in good order."""
         assert self.process is not None
+        wait_for(lambda: '"message":"started"' in self.said(), self.said)  # before, nobody listens to signals
         self.process.send_signal(signal.SIGTERM)
         assert self.process.wait(90) == 0, self.said()
         self.process = None
 
     def said(self) -> str:
-        """The end of its log."""
-        return (self.folder / "log").read_text(errors="replace")[-4000:]
+        """What the newest process has said; the end of it."""
+        return (self.folder / "log").read_bytes()[self._launched_at :].decode(errors="replace")[-20_000:]
 
     @property
     def spool(self) -> int:
