@@ -32,7 +32,8 @@ _SERVING = health_pb2.HealthCheckResponse.SERVING
 class ServerOptions:
     """workers: threads that predict; labels: threads that wait for Kafka; held_max: calls that each of the
     two holds, at work or waiting, past which more get RESOURCE_EXHAUSTED; streams: PredictStreams at once, a
-    thread each; drain_s: what calls at work get when leaving; shared_port: others may listen at the same one too.
+    thread each; drain_s: what calls at work get when leaving; shared_port: others may listen at the same one too;
+    gather_wait_s: how long a block of concurrent calls waits for more.
     """
 
     workers: int = 4
@@ -43,6 +44,7 @@ class ServerOptions:
     reflection: bool = True
     drain_s: float = 10.0
     shared_port: bool = False
+    gather_wait_s: float = 0.0
 
 
 def in_pool(method: Callable[[Any, Any], Any], pool: ThreadPoolExecutor) -> Callable[[Any, Any], Any]:

@@ -96,7 +96,9 @@ class PredictServer:
         def leaving() -> bool:
             return self.server.gate.leaving
 
-        ours = Predictions(self.plane, columnar, self.exposures, self.labels, clock, leaving, pools, meter)
+        ours = Predictions(
+            self.plane, columnar, self.exposures, self.labels, clock, leaving, pools, meter, options.gather_wait_s
+        )
         self.quick = ours.quick
         oip = Inference(self.plane, columnar, self.quick, self.exposures, clock, leaving, side, meter)
         services = (

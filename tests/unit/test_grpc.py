@@ -618,3 +618,31 @@ def test_values_that_no_message_can_carry_are_refused_by_name(server: Running) -
         server.client.feedback(None, event_id="e")  # type: ignore[arg-type]
     with pytest.raises(DataError, match="more than 0"):
         PredictionClient(timeout_s=0)
+
+
+# -- what the quick way hands over ---------------------------------------------------------------------
+
+
+def test_calls_that_the_quick_way_hands_over_are_answered_as_one_block_each_with_its_own(
+    spec: Spec, served: Served, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with running(spec, served, workers=6, gather_wait_s=5.0) as server:
+        sizes: list[int] = []
+        answer = server.it.plane.predict_batch
+        monkeypatch.setattr(server.it.plane, "predict_batch", lambda r, *a: (sizes.append(len(r)), answer(r, *a))[1])
+        names = [f"ä{n}" for n in range(5)]
+        with ThreadPoolExecutor(6) as pool:
+            asked = [pool.submit(server.client.predict, GOOD, unit=n, event_id=n, timeout_s=2.0) for n in names]
+            wrong = pool.submit(server.client.predict, {**GOOD, "amount": -1.0}, timeout_s=2.0)
+            assert [a.result().unit for a in asked] == [a.result().event_id for a in asked] == names
+            with pytest.raises(CallFailed, match="amount: found -1"):
+                wrong.result()
+        assert sum(sizes) == 6
+        assert len(sizes) < 6
+
+
+def test_a_request_of_other_bytes_says_so(server: Running) -> None:
+    call = server.channel.unary_unary(f"/{SERVICE}/Predict")
+    with pytest.raises(grpc.RpcError, match="found 3 bytes that are no PredictRequest") as e:
+        call(b"\xff\xff\xff", timeout=5)
+    assert e.value.code() is grpc.StatusCode.INVALID_ARGUMENT
