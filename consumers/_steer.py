@@ -22,7 +22,7 @@ from stream.spec import Spec
 
 log = structlog.get_logger()
 POLL_MS = 200
-LOOK_S = 2.0  # between two looks for a topic that is not there yet
+LOOK_S = 5.0  # between two looks for a topic that is not there yet; each is a connection
 SILENCE_S_MAX = 30.0  # then the consumer is made anew: a connection that died unseen would hide a change
 _PAUSE_S_MIN, _PAUSE_S_MAX = 0.2, 5.0
 

@@ -14,6 +14,7 @@ from kafka import TopicPartition
 
 from consumers._control import change, state_of
 from consumers._kafka import broker_errors, make_consumer, partitions_of
+from consumers._log import set_up
 from consumers._read import decoder_for
 from consumers.settings import Settings
 from stream.clock import Clock, SystemClock
@@ -117,7 +118,8 @@ class Guard:
 def watch(
     spec: Spec, settings: Settings, stop: Callable[[], bool], every_s: float, told: Callable[[Look], None]
 ) -> None:
-    """Look again and again until `stop()`; `told` hears of each look."""
+    """Look again and again until `stop()`; `told` hears of each look. Log lines go where those of steps go."""
+    set_up(settings, spec, "guard")
     guard = Guard(spec, settings)
     try:
         while not stop():

@@ -42,6 +42,7 @@ def test_the_page_s_commands_run_and_say_what_it_tells(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.setattr("consumers.run.until_signalled", lambda: lambda: False)
+    monkeypatch.setattr("consumers.guard.set_up", lambda *_: None)  # it would be for all tests of this process
     monkeypatch.setenv("HEADWATER_KAFKA", kafka_address)
     monkeypatch.chdir(spec_file.parent)
     said = {}
