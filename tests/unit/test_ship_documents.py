@@ -1,10 +1,12 @@
 """Each record becomes one document, by the same table as its mapping; what can't be one says why."""
 
+import io
 import json
 import math
 from collections.abc import Iterator, Mapping
 from typing import Any
 
+import fastavro
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -135,10 +137,6 @@ def test_a_prediction_says_who_got_what_from_which_model() -> None:
 
 def test_a_record_of_before_the_schema_grew_is_a_document_too() -> None:
     older = next(iter(schemas.codec("prediction").older.values()))
-    import io
-
-    import fastavro
-
     out = io.BytesIO()
     fastavro.schemaless_writer(out, older, {k: PREDICTION[k] for k in (f["name"] for f in older["fields"])})
     prefix = next(iter(schemas.codec("prediction").older))
