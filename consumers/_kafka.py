@@ -23,6 +23,7 @@ from stream.errors import BrokerError, OffsetLost, TopicMissing
 
 __all__ = ["OffsetAndMetadata", "Out", "TopicPartition"]
 MESSAGE_BYTES_MAX = 8 << 20
+DEAD_BYTES_MAX = 2 * MESSAGE_BYTES_MAX + (64 << 10)  # a letter repeats the record, its key twice, and says why
 CONNECT_S = 15.0
 POLL_RECORDS, BATCHED_POLL_RECORDS = 4_000, 16_000
 
@@ -85,7 +86,7 @@ def make_producer(settings: Settings, transactional_id: str | None = None) -> Ka
         linger_ms=2,
         retry_backoff_ms=10,  # a commit soon after another is asked to wait; with 100 that costs 0.1 s each time
         batch_size=256 * 1024,
-        max_request_size=MESSAGE_BYTES_MAX,
+        max_request_size=DEAD_BYTES_MAX,  # each topic has its own bound
         max_block_ms=round(CONNECT_S * 1000),
         allow_auto_create_topics=False,
         bootstrap_timeout_ms=round(CONNECT_S * 1000),
@@ -140,7 +141,7 @@ TOPICS: Mapping[str, Mapping[str, str]] = {
     "metrics": {"cleanup.policy": "compact"},
     "models": {"cleanup.policy": "compact"},
     "experiment": {"retention.ms": "-1"},
-    "dead": {},
+    "dead": {"max.message.bytes": str(DEAD_BYTES_MAX)},
     "logs": {},
 }
 _AS_EVENTS = ("events", "clean", "features")
