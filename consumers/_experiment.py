@@ -40,6 +40,8 @@ def report_of(
     outcomes = collector.outcomes(records)
     fields = [*by, *([covariate] if covariate else [])]
     events = _events(spec, settings, fields, set(exposed.ids)) if fields else {}
+    if fields:
+        collector.counts["exposures whose event was not found"] = sum(i not in events for i in exposed.ids)
     columns = {name: [events.get(i, {}).get(name) for i in exposed.ids] for name in fields}
     asked = Question(
         control=control,
