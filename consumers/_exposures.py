@@ -16,7 +16,7 @@ from consumers._serve_log import QuickLog
 from consumers._serve_sender import Sender
 from stream.predict.answers import REFUSED, Answers
 from stream.predict.plane import Answer
-from stream.predict.quick.plane import Quick
+from stream.predict.quick.plane import Quick, answer_of
 
 log = structlog.get_logger()
 
@@ -71,7 +71,10 @@ class _QuickExposure(NamedTuple):
     dropped_before: int
 
     def out(self) -> Out:
-        return self.owner.quick_record(self.quick, self.served_ms, self.latency_us, self.dropped_before)
+        if not self.quick.shadows:
+            return self.owner.quick_record(self.quick, self.served_ms, self.latency_us, self.dropped_before)
+        answer = answer_of(self.quick)
+        return self.owner.record(_Exposure(self.owner, answer, self.served_ms, self.latency_us, self.dropped_before))
 
     def sent(self, offset: int) -> None:
         self.owner.count_sent()

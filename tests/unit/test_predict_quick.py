@@ -53,6 +53,7 @@ def same(plane: Plane, quick: QuickPlane, message: pb.PredictRequest, now_ms: in
     assert wanted.model is not None
     assert answer == wire.answer_message(wanted, wire.model_message(wanted.model))
     logged = answer_of(found)
+    assert logged.shadows.at(0) == wanted.shadows.at(0)
     for name in wanted.__slots__:
         if name not in ("prediction_id", "shadows", "row"):
             assert getattr(logged, name) == getattr(wanted, name), name
@@ -232,6 +233,19 @@ def test_an_arm_sees_its_own_fields_only(tmp_path: Path) -> None:
         for arm in arms:
             same(plane, quick, request_of(fields, arm=arm))
     assert same(plane, quick, request_of(GOOD, arm="some"))
+
+
+def test_shadow_arms_are_scored_for_the_log(tmp_path: Path) -> None:
+    arms = {
+        "one": {"model": "linear.logistic"},
+        "dark": {"model": "linear.logistic", "params": {"lr": 0.3}, "shadow": True, "weight": 0},
+    }
+    plane, quick = plane_of(tmp_path, arms=arms)
+    found = [quick.answer(request_of({**GOOD, "amount": a}).SerializeToString(), NOW) for a in (1.0, 900.0)]
+    assert all(f is not None and f.shadows for f in found)
+    said = [f.shadows.at(0) for f in found if f is not None]  # the row's room was used again meanwhile
+    assert said[0][0].score != said[1][0].score
+    assert same(plane, quick, request_of(GOOD))
 
 
 def test_classes_have_their_probabilities_and_the_likeliest(tmp_path: Path) -> None:

@@ -25,6 +25,7 @@ from stream.predict.quick.score import score_row, warm
 from stream.predict.quick.tables import BYTES_MAX, row_of, tables_of
 from stream.predict.quick.types import Row
 from stream.predict.served import Served
+from stream.predict.shadow import NO_SHADOWS, Shadows
 from stream.predict.steer import ASKED, EXPERIMENT
 from stream.spec_load import event_schema
 
@@ -54,6 +55,7 @@ class Quick(NamedTuple):
     how: str
     control_seq: int
     plane: Plane
+    shadows: Shadows
 
 
 def new_ids(count: int) -> list[str]:
@@ -132,6 +134,7 @@ class _Model:
 
 
 _NO_ID = [""]
+_NOWHERE, _NOWHERE_32 = np.full(1, -1), np.full(1, -1, np.int32)
 _ZERO, _ZERO_32, _NO_TOKENS = np.zeros(1, np.int64), np.zeros(1, np.int32), np.zeros(0, np.uint64)
 
 
@@ -145,8 +148,8 @@ class QuickPlane:
     def __init__(self, plane: Plane) -> None:
         spec = plane.spec
         self._plane, self._classes = plane, spec.classes
-        shadowed = any(arm.shadow for arm in spec.arms.values())  # these want the row's block for the log
-        self._tables = None if shadowed else tables_of(spec, event_schema(spec))
+        self._shadowed = any(arm.shadow for arm in spec.arms.values())
+        self._tables = tables_of(spec, event_schema(spec))
         self._arms = tuple(spec.arms)
         self._room = _Room()
         self._ids: list[str] = []
@@ -199,7 +202,16 @@ class QuickPlane:
         return Quick(
             answer, prediction_id, event_id, time_ms, unit, arm, asked >= 0, propensity, score, scores, served,
             staleness_ms, how, seq, self._plane,
+            self._shadows(row, event_id, time_ms, served) if self._shadowed else NO_SHADOWS,
         )  # fmt: skip
+
+    def _shadows(self, row: Row, event_id: str, time_ms: int, served: Served) -> Shadows:
+        """What shadow arms say, once the log asks; of a copy, since the row's room is used again."""
+        block = Block(
+            self._plane.spec_hash, [event_id], np.array([time_ms]), _NOWHERE_32, _NOWHERE, row.numeric.copy(),
+            row.categories.copy(), _NO_TOKENS, _ZERO,
+        )  # fmt: skip
+        return self._plane.shadows(block, served)
 
     def _of_classes(self, scores: tuple[float, ...], score: float) -> bytes:
         message = pb.PredictResponse(scores=scores, label=self._classes[scores.index(score)])
@@ -228,5 +240,5 @@ def answer_of(quick: Quick) -> Answer:
     return Answer(
         quick.prediction_id, quick.event_id, quick.time_ms, quick.unit, quick.arm, quick.asked, quick.propensity,
         quick.score, quick.scores, label, quick.model, quick.staleness_ms, experiment, plane.spec_hash, quick.how,
-        quick.control_seq,
+        quick.control_seq, quick.shadows,
     )  # fmt: skip
