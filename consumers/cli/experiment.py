@@ -2,6 +2,7 @@
 
 import getpass
 import socket
+import sys
 import time
 from dataclasses import asdict
 from datetime import UTC, datetime
@@ -171,6 +172,7 @@ def guard(
     spec: SpecArg,
     once: Annotated[bool, typer.Option("--once", help="look once, and end")] = False,
     every: Annotated[float, typer.Option(help="seconds between looks", min=0.1)] = 5.0,
+    supervise: Annotated[bool, typer.Option(help="start it again whenever it ends by a fault")] = False,
     kafka: KafkaOpt = None,
     as_json: JsonOpt = False,
 ) -> None:
@@ -178,6 +180,11 @@ def guard(
 
     Example: headwater experiment guard examples/flights.yaml --once
     """
+    if supervise:
+        from consumers._supervise import supervise as keep
+
+        own = [word for word in sys.argv[1:] if word != "--supervise"]
+        sys.exit(keep([sys.executable, "-m", "consumers.cli", *own]))
     from consumers.guard import watch
     from consumers.run import until_signalled
     from stream.spec import control_of

@@ -1,11 +1,13 @@
 """Guardrails: a bad arm is found, a good one is not, over all looks; ramps and drained times don't count against it."""
 
+import sys
 from dataclasses import replace
 from typing import Any
 
 import numpy as np
 import pytest
 
+from consumers.cli.app import main
 from stream.experiment.collect import Exposed, Outcomes
 from stream.experiment.control import State, begin, compared, drain, end, ramp
 from stream.experiment.guard import Finding, findings, since
@@ -143,3 +145,19 @@ def test_a_report_plans_by_the_shares_that_hold_now_and_of_an_ended_experiment_b
         assert found.planned == {"a": 0.8, "b": 0.2}
         assert [r.exposures for r in found.ratio] == [4_000]
         assert not found.ratio[0].broken
+
+
+def test_a_supervised_guard_is_the_same_command_without_the_word(monkeypatch: pytest.MonkeyPatch) -> None:
+    kept: list[list[str]] = []
+
+    def keep(command: list[str]) -> int:
+        kept.append(command)
+        return 7
+
+    given = ["experiment", "guard", "my.yaml", "--supervise", "--every", "2"]
+    monkeypatch.setattr("consumers._supervise.supervise", keep)
+    monkeypatch.setattr(sys, "argv", ["headwater", *given])
+    with pytest.raises(SystemExit) as left:
+        main(given)
+    assert left.value.code == 7
+    assert kept == [[sys.executable, "-m", "consumers.cli", "experiment", "guard", "my.yaml", "--every", "2"]]
