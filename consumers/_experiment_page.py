@@ -106,9 +106,11 @@ def _metric(r: Report, m: MetricReport, figures: dict[str, go.Figure]) -> str:
         parts.append(_table(("difference", "estimate", "interval", "p at every look", "verdict"), lines))
     titles = {"arms": f"{name} by arm", "gaps": f"{name}: difference to {r.control}"}
     drawn: dict[str, Sequence[Track | Comparison]] = {"arms": m.arms, "gaps": m.comparisons}
+    span = m.metric.high - m.metric.low
+    bounds = {"arms": (m.metric.low, m.metric.high), "gaps": (-span, span)}
     for kind, lines_ in drawn.items():
         if any(math.isfinite(p.high - p.low) for line in lines_ for p in line.points):
-            figures[f"{m.metric.name}_{kind}"] = _bands(lines_, list(r.planned), titles[kind], kind == "gaps")
+            figures[f"{m.metric.name}_{kind}"] = _bands(lines_, list(r.planned), titles[kind], bounds[kind])
             parts.append(f'<div class="plot" id="{m.metric.name}_{kind}"></div>')
     if m.policies:
         rows = [
@@ -132,7 +134,9 @@ def _verdict(c: Comparison) -> str:
     return f'<span class="{colour}">{c.verdict}</span>'
 
 
-def _bands(lines: Sequence[Track | Comparison], arms: Sequence[str], title: str, zero: bool) -> go.Figure:
+def _bands(
+    lines: Sequence[Track | Comparison], arms: Sequence[str], title: str, bounds: tuple[float, float]
+) -> go.Figure:
     """Estimates over outcomes, each with its narrowing interval; an arm has one colour on the whole page."""
     figure, reach = go.Figure(), 0.0
     for line in lines:
@@ -149,8 +153,8 @@ def _bands(lines: Sequence[Track | Comparison], arms: Sequence[str], title: str,
         late = kept[len(kept) // 8 :]
         reach = max(reach, *(abs(end - late[-1][1].estimate) for _, p in late for end in (p.low, p.high)))
     last = [line.now.estimate for line in lines if math.isfinite(line.now.estimate)]
-    figure.update_yaxes(range=[min(last) - 1.1 * reach, max(last) + 1.1 * reach])
-    if zero:
+    figure.update_yaxes(range=[max(min(last) - 1.1 * reach, bounds[0]), min(max(last) + 1.1 * reach, bounds[1])])
+    if bounds[0] < 0:
         figure.add_hline(y=0, line={"dash": "dot", "width": 1})
     return _laid_out(figure, "outcomes known", title)
 
