@@ -13,7 +13,9 @@ from stream.errors import DataError, SpecError
 from stream.experiment.collect import Collector
 from stream.experiment.report import Question, analyse
 from stream.learn.arms import Arms, digest
+from stream.learn.check import Checked
 from stream.learn.training import Policy, refuse_other_weights
+from stream.learn.warm import warm
 from stream.registry.snapshot import pack, unpack
 from stream.spec import Spec
 from stream.spec_load import parse_spec
@@ -126,6 +128,23 @@ def test_a_row_without_its_arm_is_never_guessed() -> None:
     rows.block.numeric[3, layout_of(spec).numeric.index(ARM)] = np.nan
     with pytest.raises(ValueError, match=r"experiment.arm: row 3, id e3: found nan; an arm's number is wanted"):
         Arms(spec).learn(rows)
+
+
+@pytest.mark.parametrize("training", ["shared", "own", "equal"])
+def test_every_arm_s_kernels_are_compiled_before_the_first_block(
+    training: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    taught: list[int] = []
+
+    def seen(model: Any, block: Block, label: Any) -> Any:
+        taught.append(len(block))
+        return whole(model, block, label)
+
+    whole = Checked.score_learn
+    monkeypatch.setattr(Checked, "score_learn", seen)
+    warm(_spec(training))
+    assert len(taught) == len(ARMS)
+    assert min(taught) > 0
 
 
 def test_no_rows_are_no_trouble() -> None:
