@@ -23,7 +23,7 @@ FILE = EXAMPLES / "flights/late_mlp.onnx"
 def _spec(file: Path, **params: Any) -> Spec:
     """The example's, with the network beside its arms, served to nobody."""
     raw = yaml.safe_load((EXAMPLES / "flights.yaml").read_text())
-    raw["arms"]["frozen"] = {"model": f"onnx:{file}", "weight": 0, **params}
+    raw["arms"]["frozen"] = {"model": f"onnx:{file}", "shadow": True, **params}
     return parse_spec(raw, EXAMPLES)
 
 
