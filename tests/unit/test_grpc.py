@@ -628,6 +628,7 @@ def test_calls_that_the_quick_way_hands_over_are_answered_as_one_block_each_with
 ) -> None:
     with running(spec, served, workers=6, gather_wait_s=5.0) as server:
         sizes: list[int] = []
+        monkeypatch.setattr(server.it.quick, "answer", lambda *_: None)
         answer = server.it.plane.predict_batch
         monkeypatch.setattr(server.it.plane, "predict_batch", lambda r, *a: (sizes.append(len(r)), answer(r, *a))[1])
         names = [f"ä{n}" for n in range(5)]

@@ -6,12 +6,15 @@ from pathlib import Path
 from typing import Any
 from uuid import UUID
 
+import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from test_predict_plane import FIELDS, GOOD, NOW, SCHEMA, events, make_spec, snapshot
 
 from schemas import headwater_pb2 as pb
+from stream.clean.cleaner import Cleaner, Position
+from stream.encode.encoder import Encoder, time_part
 from stream.predict import wire
 from stream.predict.plane import Plane
 from stream.predict.quick.plane import QuickPlane, answer_of, new_ids
@@ -44,6 +47,12 @@ def same(plane: Plane, quick: QuickPlane, message: pb.PredictRequest, now_ms: in
         wanted = plane.answer(wire.request_of(asked), now_ms)
     except Refused as e:
         raise AssertionError(f"the row form refuses {message}: {e}") from e
+    event = plane.events.read(wire.request_of(asked).fields, asked.event_id, now_ms)
+    block = Encoder(plane.spec).encode(Cleaner(plane.spec).clean([event], [Position(-1, -1, now_ms)]).columns)
+    row = quick._room.row
+    assert row is not None
+    assert np.array_equal(row.numeric, block.numeric, equal_nan=True)
+    assert np.array_equal(row.categories, block.categories)
     made, _, event_id = found.prediction_id.partition("/")
     assert UUID(made).version == 4
     assert event_id == wanted.event_id
@@ -79,7 +88,7 @@ def test_what_callers_plainly_ask_is_answered_quickly_and_as_the_row_form_does(b
     for number, event in enumerate(events(300, seed=4)):
         fields = {k: v for k, v in event.items() if k != "trail"}
         message = request_of(fields)
-        if message.fields["country"].string_value.isascii():
+        if message.fields["country"].string_value.isascii():  # else its case is to change
             assert same(plane, quick, message), fields
             arms.add(plane.assignment.given(str(number)).arm)
         assert same(plane, quick, request_of(GOOD, arm="shadow"))
@@ -92,9 +101,11 @@ _texts = st.one_of(
 )  # fmt: skip
 _numbers = st.one_of(
     st.none(), st.floats(), st.floats(0, 1000, width=32), st.integers(-(1 << 63), (1 << 63) - 1),
-    st.sampled_from([1e300, 1e16, 1e15, -1.0, 0.0, -0.0, 5, 2000]),
+    st.sampled_from([1e300, 1e16, 1e15, -1.0, 0.0, -0.0, 5, 2000, 1000.5]),
 )  # fmt: skip
-_longs = st.one_of(st.none(), st.integers(-(1 << 63), (1 << 63) - 1), st.integers(-5, 200), st.just(1 << 31))
+_longs = st.one_of(
+    st.none(), st.integers(-(1 << 63), (1 << 63) - 1), st.integers(-5, 200), st.sampled_from([100, 101, -1])
+)
 _ROW: dict[str, Any] = {
     "id": st.one_of(st.none(), st.text(max_size=3), st.just("i" * 257)),
     "at": st.one_of(st.integers(NOW - 10**12, NOW), st.sampled_from([-1, NOW + 10**9, NOW + 100 + 24 * 3600 * 1000])),
@@ -139,6 +150,26 @@ def test_any_request_at_all_gets_the_row_forms_answer_or_none(
     same(*both, request_of(fields, **other))
 
 
+_DAY_MS = 24 * 3600 * 1000
+EDGES: list[tuple[str, Any, bool]] = [
+    ("amount", 1000.0, True), ("amount", 1000.5, False), ("amount", -0.5, False), ("amount", math.nan, False),
+    ("amount", None, False), ("visits", 101, True), ("visits", -1, True), ("visits", 1.0, False), ("ratio", 1e16, False),
+    ("ratio", 1e300, False), ("ratio", -math.inf, False), ("ratio", 0.1, True), ("count", (1 << 31) - 1, True),
+    ("count", 1 << 31, False), ("country", " uk\t", True), ("country", "ß", False), ("country", "x" * 1025, False),
+    ("device", "tv", False), ("device", None, False), ("vip", 1, False), ("vip", False, True), ("at", -1, False),
+    ("at", NOW + 100 + _DAY_MS, True), ("at", NOW + 101 + _DAY_MS, False), ("id", "", False), ("id", "i" * 256, True),
+    ("id", "i" * 257, False), ("user", "u" * 1024, True), ("user", "u" * 1025, False), ("trail", "x", False),
+    ("colour", "red", False),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize(("name", "value", "answered"), EDGES)
+def test_what_lies_at_an_edge_is_answered_on_its_right_side_only(
+    both: tuple[Plane, QuickPlane], name: str, value: Any, answered: bool
+) -> None:
+    assert same(*both, request_of({**GOOD, "user": "u", name: value})) == answered
+
+
 @settings(max_examples=300, deadline=None)
 @given(st.data())
 def test_bytes_that_are_cut_changed_or_added_to_are_answered_as_protobuf_reads_them_or_not_at_all(
@@ -164,7 +195,7 @@ def test_bytes_that_are_cut_changed_or_added_to_are_answered_as_protobuf_reads_t
     found = quick.answer(bytes(body), NOW + 100)
     if found is not None:
         message = pb.PredictRequest.FromString(bytes(body))
-        made = not message.event_id and not message.fields["id"].string_value
+        made = not message.event_id and "id" not in message.fields
         message.event_id = found.event_id if made else message.event_id
         wanted = plane.answer(wire.request_of(message), NOW + 100)
         assert (found.score, found.unit, found.arm) == (wanted.score, wanted.unit, wanted.arm)
@@ -201,6 +232,39 @@ def test_every_way_of_cleaning_and_encoding_is_the_row_forms(tmp_path: Path) -> 
         answered += same(plane, quick, request_of(given | ({"vip": bool(number % 2)} if number % 3 else {"vip": None})))
         answered += same(plane, quick, request_of(GOOD | {"visits": number - 100 - (1 << 62)}))
     assert answered > 250
+
+
+BLANKS = [chr(c) for c in range(0x11000) if chr(c).isspace()]
+
+
+@settings(max_examples=300, deadline=None)
+@given(st.one_of(st.text(max_size=6), st.text(st.sampled_from([*BLANKS, "a", "ß", "日", "🦉", "”", "。"]), max_size=5)))
+def test_text_of_any_letters_is_cleaned_as_the_row_form_does(spoken: tuple[Plane, QuickPlane], text: str) -> None:
+    plane, quick = spoken
+    same(plane, quick, request_of({**GOOD, "country": text, "user": text}, event_id=f"e{text}", unit=text))
+    same(plane, quick, request_of({**GOOD, "country": text}))
+
+
+@pytest.mark.parametrize("text", ["Zoë", "日本", "🦉", "a ß b", "ⅷ"])
+def test_text_of_any_letters_is_no_reason_to_hand_over(spoken: tuple[Plane, QuickPlane], text: str) -> None:
+    assert same(*spoken, request_of({**GOOD, "country": text, "user": text}, event_id=text))
+
+
+@pytest.fixture(scope="module")
+def spoken(tmp_path_factory: pytest.TempPathFactory) -> tuple[Plane, QuickPlane]:
+    fields = {**FIELDS, "country": {"type": "category", "unify": {"日": "jp", "ß": "ss", "": "none"}}}
+    event = {"schema": "visit.avsc", "id": "id", "time": "at", "fields": fields}
+    return plane_of(tmp_path_factory.mktemp("spoken"), event=event, experiment={"name": "u", "unit": "country"})
+
+
+@pytest.mark.parametrize(
+    "bad", [b"\xff", b"\xc0\x80", b"\xed\xa0\x80", b"\xf4\x90\x80\x80", b"\xe2\x82", b"\x80", b"a\xc3"]
+)
+def test_bytes_that_are_no_text_are_handed_over(both: tuple[Plane, QuickPlane], bad: bytes) -> None:
+    mark = b"~" * len(bad)
+    body = request_of({**GOOD, "user": mark.decode()}).SerializeToString()
+    assert both[1].answer(body, NOW) is not None
+    assert both[1].answer(body.replace(mark, bad), NOW) is None
 
 
 def test_defaults_of_the_schema_are_in_their_place(tmp_path: Path) -> None:
@@ -304,10 +368,6 @@ def test_ids_are_random_uuids() -> None:
 
 
 def test_parts_of_a_day_are_the_encoders() -> None:
-    import numpy as np
-
-    from stream.encode.encoder import time_part
-
     days = np.arange(0, 40_000, 7) * 86_400_000 + 5_000_000
     for kind, part in enumerate(("hour", "weekday", "month", "day")):
         assert [_part.py_func(kind, int(d)) for d in days.tolist()] == time_part(days, part).tolist()

@@ -1,9 +1,9 @@
 """One request's bytes → one encoded row, in one compiled call: read, checked, cleaned and encoded.
 
 A Python object a field would cost more than all the rest. The kernel only ever *doubts*: whatever is not plainly right
-(an unknown field, text outside ASCII, a value that a rule would refuse) ends the call, and the row form, the one
-authority on what is wrong, answers. Invariant: where nothing is doubted, the row is the very row that `EventReader`,
-`Cleaner` and `Encoder` make.
+(an unknown field, a letter outside ASCII whose case is to change, a value that a rule would refuse) ends the call, and
+the row form, the one authority on what is wrong, answers. Invariant: where nothing is doubted, the row is the very row
+that `EventReader`, `Cleaner` and `Encoder` make.
 """
 
 from collections.abc import Callable
@@ -17,7 +17,7 @@ from stream.encode import spans
 from stream.encode.spans import _xxh64 as xxh64
 from stream.jit import brief, compiled, digest_of
 from stream.limits import MAGNITUDE_MAX, STRING_CHARS_MAX, TIME_AHEAD_MS_MAX
-from stream.predict.quick.texts import as_text, is_space
+from stream.predict.quick.texts import as_text, is_space, maybe_blank
 from stream.predict.quick.types import (
     ABSENT,
     CASE,
@@ -88,10 +88,14 @@ def _category(tables: Any, row: Any, number: Any, room: Any) -> Any:
                 begin += 1
             while begin < end and is_space(text[end - 1]):
                 end -= 1
+            if maybe_blank(text, begin, end):
+                return -1
         if spec[CASE] != KEEP:
             low, high, off = (65, 90, 32) if spec[CASE] == LOWER else (97, 122, -32)
             for i in range(end - begin):
                 byte = np.int64(text[begin + i])
+                if byte >= 0x80:
+                    return -1
                 text[room + i] = np.uint8(byte + off if low <= byte <= high else byte)
             begin, end, room = room, room + end - begin, room + end - begin
         word = word_of(tables, spec[UNIFY], spec[UNIFY_END], text, begin, end)

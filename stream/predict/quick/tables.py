@@ -148,7 +148,7 @@ class _Maker:
 
     def _unified(self, name: str, given: FieldSpec) -> tuple[int, int]:
         seed = field_seed(name)
-        return self._listed((f, category_id(seed, to), bool(to)) for f, to in given.unify.items() if f.isascii())
+        return self._listed((f, category_id(seed, to), bool(to)) for f, to in given.unify.items())
 
     def _part(self, name: str, given: FieldSpec, part: str) -> None:
         row, column = [0] * k.P_WIDTH, f"{name}.{part}"

@@ -9,6 +9,7 @@ import numpy as np
 
 from stream.encode.spans import _xxh64 as xxh64
 from stream.jit import compiled
+from stream.predict.quick.texts import is_utf8
 from stream.predict.quick.types import (
     A_BOOL,
     A_DOUBLE,
@@ -58,14 +59,6 @@ def _span(text: Any, at: Any, end: Any) -> Any:
     if begin < 0 or size > np.uint64(end - begin):
         return begin, -1
     return begin, begin + np.int64(size)
-
-
-@compiled
-def _ascii(text: Any, begin: Any, end: Any) -> Any:
-    high = np.uint8(0)
-    for at in range(begin, end):
-        high |= text[at]
-    return high < 0x80
 
 
 @compiled
@@ -125,7 +118,7 @@ def _value(row: Any, number: Any, at: Any, end: Any) -> Any:
     if tag == 0x1A:
         begin, to = _span(text, at, end)
         given[number, 0], given[number, 1], given[number, 2] = STRING, begin, to
-        return to == end and _ascii(text, begin, to)
+        return to == end and is_utf8(text, begin, to)
     return False
 
 
@@ -197,7 +190,7 @@ def read_message(tables: Any, row: Any, size: Any) -> Any:
                 return False
         elif tag == 0x12 or tag == 0x1A:
             place = ID if tag == 0x12 else UNIT
-            if found[place + 1] >= 0 or not _ascii(text, begin, at):
+            if found[place + 1] >= 0 or not is_utf8(text, begin, at):
                 return False
             if at > begin:
                 found[place], found[place + 1] = begin, at
