@@ -24,7 +24,7 @@ from typing import Any
 
 import numpy as np
 import structlog
-from elasticsearch import Elasticsearch
+from elasticsearch import ApiError, Elasticsearch
 from elasticsearch.helpers import streaming_bulk
 
 import schemas
@@ -119,6 +119,20 @@ def ours(spec: Spec, settings: Settings, values: list[bytes]) -> float:
     return chain.end_s - chain.begin_s
 
 
+def _newest(client: Elasticsearch, stream: str) -> list[Any]:
+    """The newest documents; none while the stream is being made."""
+    try:
+        found = client.search(
+            index=stream, size=2000, source=False, fields=["event.id"], sort=[{"@timestamp": "desc"}],
+            ignore_unavailable=True,
+        )  # fmt: skip
+    except ApiError as error:
+        if error.status_code != 503:
+            raise
+        return []
+    return list(found["hits"]["hits"])
+
+
 def lags(spec: Spec, settings: Settings, client: Elasticsearch, count: int) -> list[float]:
     """Milliseconds from each prediction's making to its first being found."""
     chain, over = Ship(spec, settings, ("predictions",)), threading.Event()
@@ -140,16 +154,9 @@ def lags(spec: Spec, settings: Settings, client: Elasticsearch, count: int) -> l
     server.start()
     stream, limit_s = DATASETS["predictions"].stream(spec.name), time.monotonic() + 60
     while len(found) < count and time.monotonic() < limit_s:
-        newest = client.search(
-            index=stream,
-            size=2000,
-            source=False,
-            fields=["event.id"],
-            sort=[{"@timestamp": "desc"}],
-            ignore_unavailable=True,
-        )
+        newest = _newest(client, stream)
         now_ms = time.time_ns() / 1e6
-        for hit in newest["hits"]["hits"]:
+        for hit in newest:
             name = hit["fields"]["event.id"][0]
             if name not in found:
                 found[name] = now_ms - served[name]

@@ -271,16 +271,19 @@ def _known(topics: Sequence[str]) -> list[str]:
 
 
 def _portions(batch: Mapping[TopicPartition, Records]) -> Iterator[list[Record]]:
-    """The records of a poll, as many together as one request takes; each partition's in order."""
+    """The records of a poll, as many together as one request takes; each partition's in order.
+
+    The first are fewer, so that Elasticsearch begins while the next are made.
+    """
     portion: list[Record] = []
-    size = 0
+    size, most = 0, max(1, BULK_DOCUMENTS // 4)
     for records in batch.values():
         for r in records:
             portion.append(r)
             size += len(r.value or b"")
-            if len(portion) >= BULK_DOCUMENTS or size >= PORTION_BYTES_MAX:
+            if len(portion) >= most or size >= PORTION_BYTES_MAX:
                 yield portion
-                portion, size = [], 0
+                portion, size, most = [], 0, BULK_DOCUMENTS
     if portion:
         yield portion
 

@@ -18,7 +18,7 @@ from pathlib import Path
 from subprocess import Popen
 from typing import Any
 
-from elasticsearch import Elasticsearch
+from elasticsearch import ApiError, Elasticsearch
 from elasticsearch.helpers import scan
 
 import schemas
@@ -219,13 +219,26 @@ class Pipeline:
 
     def ids(self, topic: str) -> list[str]:
         """Of all documents of a topic, those of older backing indices too."""
+        found: list[str] = wait_for(lambda: self._ids(topic), lambda: f"{topic}: no answer but 503", 60)[1:]
+        return found
+
+    def _ids(self, topic: str) -> list[str]:
+        """A first entry that says nothing, then the ids; [] while the stream is being made, which answers 503."""
         stream = DATASETS[topic].stream(self.name)
-        self.client.indices.refresh(index=stream, ignore_unavailable=True)
-        hits: Iterator[Any] = scan(
-            self.client, index=stream, query={"query": {"match_all": {}}, "_source": False}, size=5000,
-            ignore_unavailable=True,
-        )  # fmt: skip
-        return [hit["_id"] for hit in hits]
+        try:
+            self.client.indices.refresh(index=stream, ignore_unavailable=True)
+            hits: Iterator[Any] = scan(
+                self.client,
+                index=stream,
+                query={"query": {"match_all": {}}, "_source": False},
+                size=5000,
+                ignore_unavailable=True,
+            )
+            return ["", *(hit["_id"] for hit in hits)]
+        except ApiError as error:
+            if error.status_code != 503:
+                raise
+            return []
 
     def lacks(self) -> list[str]:
         """How Elasticsearch differs from Kafka, by topic; empty when all is well."""
