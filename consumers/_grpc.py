@@ -21,7 +21,6 @@ from stream.errors import HeadwaterError
 
 SERVICE = "headwater.v1.Predictions"
 CALLS_MAX = 1024  # hard bound on calls of any kind; the gate sheds long before
-_METHODS_MAX = 100
 STOP_S = 0.25  # for answers on their way out, and for those who watch health
 _STREAMS = ("/PredictStream", "/ServerReflectionInfo")  # methods whose callers send a stream
 _NOT_SERVING = health_pb2.HealthCheckResponse.NOT_SERVING
@@ -59,7 +58,7 @@ def in_pool(method: Callable[[Any, Any], Any], pool: ThreadPoolExecutor) -> Call
 
 @dataclass(frozen=True, slots=True)
 class Service:
-    """What a server offers: `add` registers the handlers at a grpc.Server.
+    """What a server offers: `add` registers the handlers at what stands for a grpc.Server (`Handlers`).
 
     pools: methods that run in threads of their own; open: methods that no gate holds up.
     """
@@ -100,21 +99,39 @@ def open_to_all(method: str) -> bool:
     return method.startswith(f"/{health.SERVICE_NAME}/")
 
 
-class Gate(grpc.ServerInterceptor):  # type: ignore[misc]
-    """Refuses calls of the services whose pool holds its most already, and all once the server leaves.
+class Handlers:
+    """Stands for a grpc.Server where a service registers its handlers; `of` has them by method."""
 
-    It works in the thread that receives calls, before any of the pools. What belongs to no service (health,
-    reflection) passes.
+    def __init__(self) -> None:
+        self.of: dict[str, Any] = {}
+
+    def add_generic_rpc_handlers(self, handlers: Any) -> None:
+        """See grpc.Server; the same come by name."""
+
+    def add_registered_method_handlers(self, service: str, handlers: Mapping[str, Any]) -> None:
+        """See grpc.Server."""
+        self.of = dict(handlers)
+
+
+class Gate(grpc.GenericRpcHandler):  # type: ignore[misc]
+    """The services' handlers; refuses calls whose pool holds its most already, and all once the server leaves.
+
+    It works in the thread that receives calls, before any of the pools. That it hands out the handlers, and is no
+    interceptor, saves a call what grpcio does around an interceptor. What belongs to no service (health, reflection)
+    is not its.
     """
 
     def __init__(
         self, services: Sequence[Service], default: Pool, held_max: int, side: ThreadPoolExecutor, told: Told
     ) -> None:
-        self._told, self._default, self._max, self.leaving = told, default, held_max, False
-        self._prefixes = tuple(s.path("") for s in services)
-        self._open = frozenset(s.path(method) for s in services for method in s.open)
-        self._pools = {s.path(method): pool for s in services for method, pool in s.pools.items()}
-        self._known: dict[str, tuple[Pool, int] | None] = {}  # methods that were called; None: open to all
+        self._told, self.leaving = told, False
+        self._doors: dict[str, tuple[Any, Pool | None, int]] = {}  # method → handler; pool, if any; most calls in it
+        for service in services:
+            handlers = Handlers()
+            service.add(handlers)
+            for method, handler in handlers.of.items():
+                pool = None if method in service.open else service.pools.get(method, default)
+                self._doors[service.path(method)] = handler, pool, (pool.held_max if pool else 0) or held_max
         self._full = {
             most: Refusal(
                 grpc.StatusCode.RESOURCE_EXHAUSTED,
@@ -122,32 +139,22 @@ class Gate(grpc.ServerInterceptor):  # type: ignore[misc]
                 f"{most} calls are in hand, the most at once; try again later",
                 side,
             )
-            for most in {held_max, *(pool.held_max or held_max for pool in self._pools.values())}
+            for _, _, most in self._doors.values()
         }
         gone = "the server is leaving; try again, another may answer"
         self._gone = Refusal(grpc.StatusCode.UNAVAILABLE, "server.leaving", gone, side)
 
-    def intercept_service(self, continuation: Callable[[Any], Any], details: Any) -> Any:
-        """See grpc.ServerInterceptor."""
-        try:
-            known = self._known[details.method]
-        except KeyError:
-            known = self._look_up(details.method)
-        if known is None:
-            return continuation(details)
+    def service(self, details: Any) -> Any:
+        """See grpc.GenericRpcHandler."""
+        found = self._doors.get(details.method)
+        if found is None:
+            return None
+        handler, pool, most = found
+        if pool is None:
+            return handler
         if self.leaving:
             return self._refused(details.method, self._gone)
-        pool, most = known
-        return self._refused(details.method, self._full[most]) if pool.held >= most else continuation(details)
-
-    def _look_up(self, method: str) -> tuple[Pool, int] | None:
-        found = None
-        if method.startswith(self._prefixes) and method not in self._open:
-            pool = self._pools.get(method, self._default)
-            found = pool, pool.held_max or self._max
-        if len(self._known) < _METHODS_MAX:  # callers may make up names
-            self._known[method] = found
-        return found
+        return self._refused(details.method, self._full[most]) if pool.held >= most else handler
 
     def _refused(self, method: str, refusal: Refusal) -> Any:
         self._told(method.rpartition("/")[2], refusal.status)
@@ -190,7 +197,7 @@ class Server:
         self._health = _Health(self._side)
         self._server = grpc.server(
             self._pool,
-            interceptors=(*guards, self.gate),
+            interceptors=tuple(guards),
             maximum_concurrent_rpcs=CALLS_MAX,
             options=(
                 ("grpc.so_reuseport", int(options.shared_port)),
@@ -198,8 +205,7 @@ class Server:
                 ("grpc.max_send_message_length", options.message_bytes_max),
             ),
         )
-        for service in services:
-            service.add(self._server)
+        self._server.add_generic_rpc_handlers((self.gate,))
         health_pb2_grpc.add_HealthServicer_to_server(self._health, self._server)
         if options.reflection:
             names = (*(s.name for s in services), health.SERVICE_NAME, reflection.SERVICE_NAME)

@@ -14,7 +14,7 @@ from google.protobuf.message import DecodeError
 from grpc import StatusCode
 
 from consumers._exposures import Exposures
-from consumers._grpc import SERVICE, in_pool
+from consumers._grpc import SERVICE, Handlers, in_pool
 from consumers._serve_gather import Gatherer, Gone
 from consumers._serve_labels import Labels
 from consumers._serve_metrics import Meter, count_rows
@@ -35,27 +35,12 @@ LABEL_S_MAX = 10.0  # for a call that sets no deadline
 GATHERED_MAX = 64  # calls that are answered as one block
 
 
-class _Handlers:
-    """Takes what the generated module would register at a server."""
-
-    def __init__(self) -> None:
-        self.of: dict[str, Any] = {}
-
-    def add_generic_rpc_handlers(self, handlers: Any) -> None:
-        """Not needed: the same come by name."""
-
-    def add_registered_method_handlers(self, service: str, handlers: dict[str, Any]) -> None:
-        """See grpc.Server."""
-        self.of = dict(handlers)
-
-
 def add_predictions(servicer: "Predictions", server: Any) -> None:
-    """Register the handlers at a grpc.Server; that of Predict takes and gives bytes."""
-    handlers = _Handlers()
+    """Register the handlers; that of Predict takes and gives bytes."""
+    handlers = Handlers()
     register: Any = pb_grpc.add_PredictionsServicer_to_server  # generated without types
     register(servicer, handlers)
     handlers.of["Predict"] = grpc.unary_unary_rpc_method_handler(servicer.Predict)
-    server.add_generic_rpc_handlers((grpc.method_handlers_generic_handler(SERVICE, handlers.of),))
     server.add_registered_method_handlers(SERVICE, handlers.of)
 
 
