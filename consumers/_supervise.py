@@ -45,7 +45,7 @@ FOR_A_PERSON = {
     )
 } | {126: "the command can't be run", 127: "the command is not found"}
 """Exit codes that a restart can't mend → what they mean."""
-_EXPLAINED = {errors.BrokerError.exit_code, WATCHDOG}
+_EXPLAINED = {errors.BrokerError.exit_code, errors.ElasticError.exit_code, WATCHDOG}
 
 
 def worth_restarting(code: int, crashes: int) -> bool:
@@ -169,7 +169,7 @@ def _spawn(command: list[str], env: Mapping[str, str], log: IO[bytes] | None) ->
 def _shown(code: int) -> str:
     if code < 0:
         return f"was ended by {signal.Signals(-code).name}"
-    what = FOR_A_PERSON.get(code) or {5: "BrokerError", WATCHDOG: "its watchdog"}.get(code)
+    what = FOR_A_PERSON.get(code) or {5: "BrokerError", 11: "ElasticError", WATCHDOG: "its watchdog"}.get(code)
     return f"ended with exit code {code}" + (f" ({what})" if what else "")
 
 

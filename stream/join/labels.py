@@ -33,7 +33,7 @@ def decode_label(value: bytes) -> tuple[str, Any, int]:
     if value[:_HEAD] == _CODEC.prefix and len(value) > _HEAD and not value[_HEAD] & 0x81:
         at = _HEAD + 1 + (value[_HEAD] >> 1)
         flag = _FALSE_OR_TRUE.get(value[at : at + 2])
-        if flag is not None and len(value) - at - 2 <= 9 and value[-1] < 0x80:
+        if flag is not None and 0 < len(value) - at - 2 <= 9 and value[-1] < 0x80:
             zigzag, shift = 0, 0
             for byte in value[at + 2 :]:
                 zigzag |= (byte & 0x7F) << shift

@@ -1,5 +1,6 @@
 """The fast way of reading a label record must never differ from the codec's."""
 
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -29,6 +30,14 @@ def both(value: bytes) -> tuple[object, object]:
 @given(RECORDS)
 def test_every_label_is_read_as_it_was_written(record: dict[str, object]) -> None:
     assert decode_label(CODEC.encode(record)) == (record["id"], record["value"], record["time_ms"])
+
+
+@pytest.mark.parametrize("event_id", ["", "a", "x" * 63, "x" * 64])
+@pytest.mark.parametrize("value", [True, False, 1, 0.5, "yes"])
+def test_a_label_that_is_cut_anywhere_is_refused(event_id: str, value: object) -> None:
+    whole = CODEC.encode({"id": event_id, "value": value, "time_ms": 1_357_000_000_000})
+    for size in range(len(whole)):
+        assert both(whole[:size]) == ("refused", "refused"), size
 
 
 @given(RECORDS, st.data())

@@ -75,7 +75,7 @@ def quick(monkeypatch: pytest.MonkeyPatch) -> None:
     ("code", "again"),
     [
         (0, False), (1, True), (2, False), (3, False), (4, False), (5, True), (6, False), (7, False),
-        (8, False), (9, False), (10, False), (75, True), (126, False), (127, False), (137, True),
+        (8, False), (9, False), (10, False), (11, True), (75, True), (126, False), (127, False), (137, True),
         (-9, True), (-11, True),
     ],
 )  # fmt: skip
@@ -86,13 +86,15 @@ def test_a_restart_is_tried_where_it_may_mend_something(code: int, again: bool) 
 def test_every_error_is_decided_on() -> None:
     kinds = [k for k in vars(errors).values() if isinstance(k, type) and issubclass(k, HeadwaterError)]
     open_codes = {k.exit_code for k in kinds} - FOR_A_PERSON.keys()
-    assert open_codes == {HeadwaterError.exit_code, errors.BrokerError.exit_code}
+    lost = {errors.BrokerError.exit_code, errors.ElasticError.exit_code}
+    assert open_codes == {HeadwaterError.exit_code} | lost
 
 
 def test_an_unexplained_end_is_not_retried_for_ever_but_a_lost_broker_is() -> None:
     assert worth_restarting(1, CRASHES_MAX - 1)
     assert not worth_restarting(1, CRASHES_MAX)
     assert worth_restarting(5, CRASHES_MAX)
+    assert worth_restarting(11, CRASHES_MAX)
     assert worth_restarting(-9, CRASHES_MAX)
 
 
