@@ -5,6 +5,7 @@ import uuid
 import warnings
 from collections.abc import Iterator
 
+import hypothesis
 import pytest
 
 with warnings.catch_warnings():  # kafka-python reads its schemas in a deprecated way when it is imported
@@ -12,6 +13,11 @@ with warnings.catch_warnings():  # kafka-python reads its schemas in a deprecate
     import kafka  # noqa: F401
 
 from infra.kafka import LocalBroker, find_broker
+
+# The same examples each time, so that a run tells of the change it is about; `explore` looks further.
+hypothesis.settings.register_profile("steady", derandomize=True)
+hypothesis.settings.register_profile("explore", derandomize=False, max_examples=500, print_blob=True)
+hypothesis.settings.load_profile("steady")
 
 # A shell that starts the tests in the background has them ignore Ctrl-C, and so whatever they start.
 signal.signal(signal.SIGINT, signal.default_int_handler)
