@@ -1,6 +1,7 @@
 """What every benchmark prints: a table for people, or with --json a list of {name, value, unit, goal, holds}."""
 
 import json
+import logging
 import os
 import platform
 import sys
@@ -8,6 +9,7 @@ from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
 
+import structlog
 from rich.console import Console
 from rich.table import Table
 
@@ -28,6 +30,14 @@ class Row:
         if self.goal is None:
             return None
         return self.value <= self.goal if self.at_most else self.value >= self.goal
+
+
+def quiet_log() -> None:
+    """From now on the program's log lines are warnings only, on standard error: standard output is for the results."""
+    structlog.configure(
+        wrapper_class=structlog.make_filtering_bound_logger(logging.WARNING),
+        logger_factory=structlog.PrintLoggerFactory(sys.stderr),
+    )
 
 
 def machine() -> str:

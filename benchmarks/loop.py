@@ -12,7 +12,6 @@ Each is timed from its first record to its last; the median of the rounds counts
 
 import argparse
 import io
-import logging
 import statistics
 import sys
 import tempfile
@@ -22,11 +21,10 @@ from pathlib import Path
 from typing import Any
 
 import fastavro
-import structlog
 from river import linear_model, metrics, optim, preprocessing, tree
 
 import schemas
-from benchmarks._report import Row, report
+from benchmarks._report import Row, quiet_log, report
 from consumers._chain import Pipeline
 from consumers._kafka import create_topics, make_consumer, partitions_of
 from consumers._loop import Loop
@@ -196,7 +194,7 @@ def main() -> int:
     parser.add_argument("--short", action="store_true", help="fewer flights, at most 60 s")
     parser.add_argument("--json", action="store_true", help="print JSON")
     given = parser.parse_args()
-    structlog.configure(wrapper_class=structlog.make_filtering_bound_logger(logging.WARNING))
+    quiet_log()
     flights = read_flights(8_000 if given.short else 60_000)
     with LocalBroker() as broker, tempfile.TemporaryDirectory() as data:
         settings = Settings(kafka=broker.address, data=Path(data))

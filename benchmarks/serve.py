@@ -27,7 +27,7 @@ import numpy as np
 from benchmarks._ghz import Load, by_ghz, find_ghz, protoset
 from benchmarks._mlserver import mlserver
 from benchmarks._mlserver import request_of as mlserver_request
-from benchmarks._report import Row, report
+from benchmarks._report import Row, quiet_log, report
 from benchmarks._rows import Rows, flights
 from benchmarks._serve import fields_of, infer_of, make_server, pipeline, request_of
 from consumers._client_columns import request_of as columns_request
@@ -221,6 +221,7 @@ def main() -> int:
     parser.add_argument("--ghz", help="the native generator; default: one on PATH, kept, or built by Go")
     parser.add_argument("--mlserver", type=Path, help="also MLServer, in this environment; made where it is not")
     given = parser.parse_args()
+    quiet_log()
     rows = flights(FLIGHTS)
     request = request_of(rows)
     ghz = given.ghz or find_ghz(build=not given.short)

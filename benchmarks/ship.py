@@ -12,7 +12,6 @@ The short form takes at most 60 s, and a download of 950 MB where Elasticsearch 
 
 import argparse
 import json
-import logging
 import statistics
 import sys
 import tempfile
@@ -23,12 +22,11 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import structlog
 from elasticsearch import ApiError, Elasticsearch
 from elasticsearch.helpers import streaming_bulk
 
 import schemas
-from benchmarks._report import Row, report
+from benchmarks._report import Row, quiet_log, report
 from consumers._kafka import create_topics, make_producer
 from consumers._loop import Loop
 from consumers._ship_assets import put
@@ -196,7 +194,7 @@ def main() -> int:
     parser.add_argument("--short", action="store_true", help="fewer documents, at most 60 s")
     parser.add_argument("--json", action="store_true", help="print JSON")
     given = parser.parse_args()
-    structlog.configure(wrapper_class=structlog.make_filtering_bound_logger(logging.WARNING))
+    quiet_log()
     count, asked = (6_000, 600) if given.short else (40_000, 6_000)
     with LocalBroker() as broker, LocalElastic().start() as elastic, tempfile.TemporaryDirectory() as data:
         settings = Settings(kafka=broker.address, elasticsearch=elastic.url, data=Path(data))

@@ -10,7 +10,6 @@ first answer of a model that had learned it. The short form, at most 60 s, makes
 """
 
 import argparse
-import logging
 import os
 import statistics
 import subprocess
@@ -22,10 +21,8 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-import structlog
-
 from benchmarks._ghz import by_ghz, find_ghz, protoset
-from benchmarks._report import Row, report
+from benchmarks._report import Row, quiet_log, report
 from benchmarks._rows import EXAMPLE, flights
 from benchmarks._serve import learned, make_server, pipeline, request_of
 from benchmarks.serve import by_grpcio
@@ -57,7 +54,7 @@ LABELS_A_SECOND = 300
 
 def serve(folder: Path) -> int:
     """Serve, and replace the model as standard input says."""
-    structlog.configure(wrapper_class=structlog.make_filtering_bound_logger(logging.WARNING))
+    quiet_log()
     spec, rows = pipeline(), flights(ROWS)
     paths = []
     for generation, count in enumerate((ROWS // 2, ROWS)):
@@ -206,7 +203,7 @@ def main() -> int:
     given = parser.parse_args()
     if given.serve is not None:
         return serve(given.serve)
-    structlog.configure(wrapper_class=structlog.make_filtering_bound_logger(logging.WARNING))
+    quiet_log()
     told = lambda line: print(line, file=sys.stderr)  # noqa: E731
     ghz = given.ghz or find_ghz(build=not given.short)
     found: list[Row] = []
