@@ -13,9 +13,7 @@ import json
 import logging
 import os
 import secrets
-import shutil
 import signal
-import subprocess
 import sys
 import tempfile
 import time
@@ -24,11 +22,11 @@ import urllib.request
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from threading import Thread
 from typing import Any, Self
 
 from infra._elastic_files import ELASTIC_VERSION, fetch_elastic
 from infra._proxy import spawn
+from infra._server import LocalServer
 from infra.kafka import free_port
 from stream.errors import ElasticError
 
@@ -113,20 +111,17 @@ def _get(url: str, password: str) -> dict[str, Any]:
         return found
 
 
-class LocalElastic:
+class LocalElastic(LocalServer):
     """One node on 127.0.0.1, in its own session, with one address through all its restarts.
 
     `kill` and `pause` do what faults do. Without `data` it lives in a temporary folder that `stop` removes.
     """
 
+    stop_s_max = STOP_S_MAX
+
     def __init__(self, cache: Path | None = None) -> None:
+        super().__init__()
         self._cache = cache
-        self._home: Path | None = None
-        self._temporary = False
-        self._port = 0
-        self._command: list[str] = []
-        self._process: subprocess.Popen[bytes] | None = None
-        self._keeper = Thread()
         self.password = ""
 
     @property
@@ -188,49 +183,9 @@ class LocalElastic:
             tail = log.read_text(errors="replace")[-LOG_CHARS:]
             raise ElasticError(f"the local Elasticsearch {what}: {error}; its log ends:\n{tail}") from None
 
-    def kill(self) -> None:
-        """SIGKILL, as in a crash; returns when it is gone. `restart` brings it back with its data."""
-        self._end(signal.SIGKILL)
-
-    def pause(self) -> None:
-        """SIGSTOP: connections stay open and nothing answers."""
-        os.kill(self.pid, signal.SIGSTOP)
-
-    def resume(self) -> None:
-        """SIGCONT."""
-        os.kill(self.pid, signal.SIGCONT)
-
-    def restart(self) -> None:
-        """Run again on the same data and port, ended in good order first if it runs; returns once ready."""
-        self._end(signal.SIGTERM)
-        self._launch()
-
     def stop(self) -> None:
-        """End in good order, by SIGKILL past STOP_S_MAX; remove the temporary folder. Again: does nothing."""
-        # Nothing in a temporary folder is worth an orderly end, which takes seconds.
-        self._end(signal.SIGKILL if self._temporary else signal.SIGTERM)
-        if self._temporary and self._home is not None:
-            shutil.rmtree(self._home, ignore_errors=True)
-        self._home = None
-
-    def wait(self) -> None:
-        """Return when the server has ended, for whatever reason."""
-        if self._process is not None:
-            self._process.wait()
-
-    def _end(self, how: signal.Signals) -> None:
-        for step in (how, signal.SIGKILL):
-            if self._process is not None and self._process.poll() is None:
-                self._process.send_signal(step)
-                self._process.send_signal(signal.SIGCONT)  # a paused one would not notice SIGTERM
-                with contextlib.suppress(subprocess.TimeoutExpired):
-                    self._process.wait(STOP_S_MAX)
-
-    def __enter__(self) -> Self:
-        return self if self._home is not None else self.start()
-
-    def __exit__(self, *_: object) -> None:
-        self.stop()
+        """See LocalServer. Nothing in a temporary folder is worth an orderly end, which takes seconds."""
+        self._leave(signal.SIGKILL if self._temporary else signal.SIGTERM)
 
 
 def _hashed(password: str) -> str:

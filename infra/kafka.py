@@ -10,20 +10,18 @@ import contextlib
 import logging
 import os
 import random
-import shutil
 import signal
 import socket
-import subprocess
 import sys
 import tempfile
 import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
-from threading import Thread
 from typing import Any, Self
 
 from infra._jars import JVM, KAFKA_VERSION, fetch_broker, find_java, run
 from infra._proxy import spawn
+from infra._server import LocalServer
 from stream.errors import BrokerError
 
 __all__ = ["KAFKA_VERSION", "LocalBroker", "fetch_broker", "find_broker", "find_java", "free_port", "wait_until_ready"]
@@ -117,20 +115,17 @@ def _metadata(address: str, deadline: float) -> Any:
     return MetadataResponse.decode(got[8:], version=4)  # past size and correlation id
 
 
-class LocalBroker:
+class LocalBroker(LocalServer):
     """One Kafka node (KRaft) on 127.0.0.1, in its own session, with one address through all its restarts.
 
     `kill` and `pause` do what faults do. Without `data` it lives in a temporary folder that `stop` removes.
     """
 
+    stop_s_max = STOP_S_MAX
+
     def __init__(self, cache: Path | None = None, *, jars: Sequence[Path] = (), jvm: Sequence[str] = ()) -> None:
+        super().__init__()
         self._cache, self._jars, self._jvm = cache, jars, jvm
-        self._home: Path | None = None
-        self._temporary = False
-        self._port = 0
-        self._command: list[str] = []
-        self._process: subprocess.Popen[bytes] | None = None
-        self._keeper = Thread()
 
     @property
     def address(self) -> str:
@@ -188,50 +183,6 @@ class LocalBroker:
             what = "is too slow" if self._keeper.is_alive() else "ended while it started"
             tail = log.read_text(errors="replace")[-LOG_CHARS:]
             raise BrokerError(f"the local Kafka broker {what}: {error}; its log ends:\n{tail}") from None
-
-    def kill(self) -> None:
-        """SIGKILL, as in a crash; returns when it is gone. `restart` brings it back with its data."""
-        self._end(signal.SIGKILL)
-
-    def pause(self) -> None:
-        """SIGSTOP: connections stay open and nothing answers."""
-        os.kill(self.pid, signal.SIGSTOP)
-
-    def resume(self) -> None:
-        """SIGCONT."""
-        os.kill(self.pid, signal.SIGCONT)
-
-    def restart(self) -> None:
-        """Run again on the same data and port, ended in good order first if it runs; returns once ready."""
-        self._end(signal.SIGTERM)
-        self._launch()
-
-    def stop(self) -> None:
-        """End in good order, by SIGKILL past STOP_S_MAX; remove the temporary folder. Again: does nothing."""
-        self._end(signal.SIGTERM)
-        if self._temporary and self._home is not None:
-            shutil.rmtree(self._home, ignore_errors=True)
-        self._home = None
-
-    def wait(self) -> None:
-        """Return when the broker has ended, for whatever reason."""
-        if self._process is not None:
-            self._process.wait()
-
-    def _end(self, how: signal.Signals) -> None:
-        # Not by the keeper thread's is_alive: after a Ctrl-C in its join, Python 3.11 takes a thread for ended.
-        for step in (how, signal.SIGKILL):
-            if self._process is not None and self._process.poll() is None:
-                self._process.send_signal(step)
-                self._process.send_signal(signal.SIGCONT)  # a paused one would not notice SIGTERM
-                with contextlib.suppress(subprocess.TimeoutExpired):
-                    self._process.wait(STOP_S_MAX)
-
-    def __enter__(self) -> Self:
-        return self if self._home is not None else self.start()
-
-    def __exit__(self, *_: object) -> None:
-        self.stop()
 
 
 @contextlib.contextmanager
