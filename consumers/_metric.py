@@ -1,4 +1,7 @@
-"""Records of the metrics topic. Their key is (kind, arm, window), so that a repeat replaces the earlier one."""
+"""Records of the metrics topic. Their key is (kind, arm, window), so that a repeat replaces the earlier one.
+
+Invariant: their kind is one of KINDS, all of which docs/operations.md explains.
+"""
 
 import json
 import math
@@ -8,11 +11,15 @@ import schemas
 from consumers._kafka import Out
 from stream.spec import Spec
 
+KINDS = ("step", "prequential", "served", "served_total", "shadow", "shadow_total", "ship")
+
 
 def metric_out(
     spec: Spec, kind: str, arm: str, window: int, rows: int, event_time_ms: int, values: Mapping[str, float]
 ) -> Out:
     """One metric record; values that are not finite are left out."""
+    if kind not in KINDS:
+        raise ValueError(f"metric kind {kind!r}: it is not in KINDS, so docs/operations.md does not explain it")
     record = {
         "kind": kind,
         "arm": arm,
