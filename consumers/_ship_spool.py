@@ -49,31 +49,38 @@ class Spool:
     def __init__(self, folder: Path, bytes_max: int) -> None:
         self._folder, self._bytes_max = folder, bytes_max
         self._sizes: OrderedDict[int, int] = OrderedDict()
+        self.bytes = 0  # of all files
         with _disk(folder):
             folder.mkdir(parents=True, exist_ok=True)
             for torn in folder.glob("*.part"):
                 torn.unlink()
             for path in sorted(folder.glob(f"*{_SUFFIX}")):
                 self._sizes[int(path.stem)] = path.stat().st_size
+        self.bytes = sum(self._sizes.values())
         self._next = max(self._sizes, default=0) + 1
 
     def __len__(self) -> int:
         return len(self._sizes)
 
     @property
-    def bytes(self) -> int:
-        """Of all files."""
-        return sum(self._sizes.values())
-
-    @property
     def numbers(self) -> list[int]:
         """Of the batches, oldest first."""
         return list(self._sizes)
 
+    @property
+    def newest(self) -> int:
+        """Number of the newest batch; 0 where there is none."""
+        return next(reversed(self._sizes), 0)
+
+    def beyond(self, number: int) -> tuple[int, int]:
+        """How many batches have a higher number, and their bytes."""
+        sizes = [size for n, size in self._sizes.items() if n > number]
+        return len(sizes), sum(sizes)
+
     def start_after(self, number: int) -> None:
         """Batches up to this number are done with, and none will have one of their numbers again."""
-        for old in [n for n in self._sizes if n <= number]:
-            self.drop(old)
+        if old := [n for n in self._sizes if n <= number]:
+            self.drop(*old)
         self._next = max(self._next, number + 1)
 
     def put(self, records: Sequence[Record]) -> bool:
@@ -93,6 +100,7 @@ class Spool:
             part.rename(path)
             self._sync_folder()
         self._sizes[self._next] = len(data)
+        self.bytes += len(data)
         self._next += 1
         return True
 
@@ -106,13 +114,15 @@ class Spool:
                 raise StorageError(f"{path}: damaged: {error}; move it away to go on without its records") from error
         return Spooled(number, found)
 
-    def drop(self, number: int) -> None:
-        """A batch is delivered."""
-        path = self._path(number)
-        with _disk(path):
-            path.unlink(missing_ok=True)
+    def drop(self, *numbers: int) -> None:
+        """These batches are delivered."""
+        for number in numbers:
+            path = self._path(number)
+            with _disk(path):
+                path.unlink(missing_ok=True)
+            self.bytes -= self._sizes.pop(number, 0)
+        with _disk(self._folder):
             self._sync_folder()
-        self._sizes.pop(number, None)
 
     def _path(self, number: int) -> Path:
         return self._folder / f"{number:020d}{_SUFFIX}"

@@ -2,13 +2,14 @@
 
 A record's document has its place on Kafka as id, and is created, never replaced. Offsets are committed once its
 document is there, or refused and in `dead`, or the record lies in the spool. The spool is delivered first, in order;
-while it is full nothing is read from Kafka. `docs/decisions/shipping.md` tells what that leaves open.
+while it is full nothing is read from Kafka. While something waits there, a metric record says so now and then, and once
+more when it is empty again; else none is written, since each would be shipped. `docs/decisions/shipping.md` tells what
+that leaves open.
 """
 
 import json
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
-from dataclasses import dataclass
 
 import structlog
 from elasticsearch import ApiError, TransportError
@@ -19,31 +20,20 @@ from consumers._crash import crash_point
 from consumers._kafka import Out
 from consumers._log import set_up
 from consumers._loop import Loop
+from consumers._metric import metric_out
 from consumers._ship_client import ATTEMPTS, BULK_DOCUMENTS, NotDelivered, Refusal, Sender, highest, make_client, told
+from consumers._ship_portion import PORTION_BYTES_MAX, Portion, Press, portions
 from consumers._ship_spool import Spool
 from consumers.clean import dead_letter
 from consumers.settings import Settings
 from stream.arrive.records import Record, Records
 from stream.clock import Clock, SystemClock
-from stream.errors import DataError
-from stream.ship.datasets import DATASETS
-from stream.ship.documents import Document, Unreadable, maker
 from stream.spec import Spec
 
 log = structlog.get_logger()
-PORTION_BYTES_MAX = 2 << 20  # of values; a document is up to five times as long
 PAUSE_S_MIN, PAUSE_S_MAX = 0.5, 10.0
 DRAIN_S = 2.0  # of delivering from the spool before Kafka is looked at again
 TELL_S = 10.0
-
-
-@dataclass(frozen=True, slots=True)
-class Portion:
-    """Records that go together, and what they make."""
-
-    records: list[Record]
-    documents: list[Document]
-    unreadable: list[Unreadable]
 
 
 class Ship:
@@ -53,8 +43,7 @@ class Ship:
 
     def __init__(self, spec: Spec, settings: Settings, topics: Sequence[str] = (), clock: Clock | None = None) -> None:
         self._spec, self._clock = spec, clock or SystemClock()
-        self._datasets = {spec.topic(t): DATASETS[t] for t in _known(topics)}
-        self._makers = {topic: maker(d, spec.name) for topic, d in self._datasets.items()}
+        self._press = Press(spec, topics)
         self.group = f"{spec.name}.ship"
         self._client = make_client(settings)
         self._sender = Sender(self._client)
@@ -71,17 +60,22 @@ class Ship:
     @property
     def topics(self) -> list[str]:
         """See Chain."""
-        return list(self._datasets)
+        return list(self._press.datasets)
 
     @property
     def writes(self) -> list[str]:
         """See Chain."""
-        return [self._spec.topic("dead")]
+        return [self._spec.topic("dead"), self._spec.topic("metrics")]
 
     @property
     def waiting(self) -> int:
         """Batches in the spool."""
         return len(self._spool)
+
+    @property
+    def _behind(self) -> bool:
+        """Whether something in the spool is still to be delivered."""
+        return self._spool.newest > self._done
 
     def begin(self, consumer: KafkaConsumer, committed: dict[TopicPartition, OffsetAndMetadata | None]) -> None:
         """See Chain."""
@@ -97,8 +91,7 @@ class Ship:
     def _learn_what_is_there(self) -> None:
         """Beyond the highest offset that has a document, nothing can have been sent: no need to look for it."""
         try:
-            streams = [d.stream(self._spec.name) for d in self._datasets.values()]
-            found = highest(self._client, streams, self._spec.name)
+            found = highest(self._client, self._press.streams, self._spec.name)
         except (ApiError, TransportError) as error:
             log.warning("not known what was delivered before, so it is looked up", error=told(error))
             return
@@ -114,14 +107,14 @@ class Ship:
         """See Chain."""
         self._drain()
         sending: tuple[Portion, Future[list[Refusal]]] | None = None
-        for records in _portions(batch):
-            portion = self._portion(records)  # made while the one before is under way
+        for records in portions(batch, BULK_DOCUMENTS):
+            portion = self._press.portion(records)  # made while the one before is under way
             if sending is not None:
                 self._settle(*sending)
                 sending = None
             if self._full:
                 self._give_back(records)
-            elif self._spool or self._clock.monotonic_s() < self._retry_s:
+            elif self._behind or self._clock.monotonic_s() < self._retry_s:
                 self._keep(portion)
             else:
                 doubtful, attempts = self._doubtful(records), 1 if self._pause_s else ATTEMPTS
@@ -129,11 +122,6 @@ class Ship:
         if sending is not None:
             self._settle(*sending)
         self._tell()
-
-    def _portion(self, records: list[Record]) -> Portion:
-        made = [self._makers[r.topic](r) for r in records]
-        good = [m for m in made if isinstance(m, Document)]
-        return Portion(records, good, [m for m in made if isinstance(m, Unreadable)])
 
     def _doubtful(self, records: list[Record]) -> bool:
         if self._sent is None:
@@ -184,22 +172,39 @@ class Ship:
         begun_s = self._clock.monotonic_s()
         if begun_s < self._retry_s:
             return
-        for number in [n for n in self._spool.numbers if n > self._done]:
-            portion = self._portion(self._spool.read(number).records)
+        for number, records in self._together():
+            portion = self._press.portion(records)
             try:
                 refusals = self._sender.send(portion.documents, doubtful=True, attempts=1)
             except NotDelivered as error:
                 self._wait_longer(error)
                 return
             self._bury(portion, refusals)
-            if self._outs:
-                self._done = number  # it goes when its dead letters are committed
+            last = number == self._spool.newest
+            if self._outs or last:
+                self._done = number  # they go when what is said of them is committed
             else:
-                self._spool.drop(number)
+                self._spool.start_after(number)
+            if last:
+                self._report()
             self._heal()
             if self._clock.monotonic_s() - begun_s > DRAIN_S:
                 return
         self._full = False
+
+    def _together(self) -> Iterator[tuple[int, list[Record]]]:
+        """Spooled batches, the oldest first, as many at once as one request takes; with the number of the last."""
+        number, records, size = 0, list[Record](), 0
+        for n in [n for n in self._spool.numbers if n > self._done]:
+            found = self._spool.read(n).records
+            further = sum(len(r.value or b"") for r in found)
+            if records and (len(records) + len(found) > BULK_DOCUMENTS or size + further > PORTION_BYTES_MAX):
+                yield number, records
+                records, size = [], 0
+            number, size = n, size + further
+            records += found
+        if records:
+            yield number, records
 
     def _bury(self, portion: Portion, refusals: Sequence[Refusal]) -> None:
         """Dead letters for what will never be a document; one that is a dead letter itself stays where it is."""
@@ -221,11 +226,12 @@ class Ship:
     def _wait_longer(self, error: NotDelivered) -> None:
         if not self._pause_s:
             log.warning("Elasticsearch takes nothing: records go to the spool", error=str(error))
+            self._told_s = -TELL_S
         self._pause_s = min(PAUSE_S_MAX, max(PAUSE_S_MIN, 2 * self._pause_s))
         self._retry_s = self._clock.monotonic_s() + self._pause_s
 
     def _heal(self) -> None:
-        if self._pause_s and not self._spool:
+        if self._pause_s and not self._behind:
             log.info("Elasticsearch takes documents again", delivered=self.delivered)
             self._pause_s = self._retry_s = 0.0
 
@@ -235,6 +241,15 @@ class Ship:
             self._told_s = now_s
             counts = {"delivered": self.delivered, "refused": self.refused, "spool_bytes": self._spool.bytes}
             log.debug("shipping", **counts)
+            if self._behind:
+                self._report()
+
+    def _report(self) -> None:
+        """Say by a metric record how much waits."""
+        batches, size = self._spool.beyond(self._done)
+        values = {"spool_batches": batches, "spool_bytes": size, "spool_full": float(self._full),
+                  "delivered": self.delivered, "refused": self.refused}  # fmt: skip
+        self._outs.append(metric_out(self._spec, "ship", "", 0, self.delivered, self._clock.wall_ms(), values))
 
     # -- commits ---------------------------------------------------------------------------------------
 
@@ -246,7 +261,8 @@ class Ship:
 
     def marks(self) -> dict[TopicPartition, OffsetAndMetadata]:
         """See Chain."""
-        about = json.dumps({"spool": self._done})
+        batches, size = self._spool.beyond(self._done)
+        about = json.dumps({"spool": self._done, "spool_batches": batches, "spool_bytes": size})
         return {tp: OffsetAndMetadata(offset, about, -1) for tp, offset in self._next.items()}
 
     def written(self, outs: Sequence[Out], offsets: Sequence[int]) -> None:
@@ -261,31 +277,6 @@ class Ship:
         """See Chain."""
         self._thread.shutdown()
         self._client.close()
-
-
-def _known(topics: Sequence[str]) -> list[str]:
-    unknown = [t for t in topics if t not in DATASETS]
-    if unknown:
-        raise DataError(f"topics to ship: found {', '.join(unknown)}; allowed: {', '.join(DATASETS)}")
-    return list(topics or DATASETS)
-
-
-def _portions(batch: Mapping[TopicPartition, Records]) -> Iterator[list[Record]]:
-    """The records of a poll, as many together as one request takes; each partition's in order.
-
-    The first are fewer, so that Elasticsearch begins while the next are made.
-    """
-    portion: list[Record] = []
-    size, most = 0, max(1, BULK_DOCUMENTS // 4)
-    for records in batch.values():
-        for r in records:
-            portion.append(r)
-            size += len(r.value or b"")
-            if len(portion) >= most or size >= PORTION_BYTES_MAX:
-                yield portion
-                portion, size, most = [], 0, BULK_DOCUMENTS
-    if portion:
-        yield portion
 
 
 def ship(spec: Spec, settings: Settings, topics: Sequence[str], stop: Callable[[], bool]) -> None:

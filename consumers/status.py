@@ -18,7 +18,7 @@ from stream.spec import Spec
 
 MODELS_READ = 50
 METRICS_READ = 2_000  # newest records of the metrics topic that are looked at
-GROUPS = ("clean", "encode", "join", "learn", "evaluate")
+GROUPS = ("clean", "encode", "join", "learn", "evaluate", "ship")
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,6 +74,7 @@ class Status:
     model: dict[str, Any] | None
     model_age_ms: int | None
     metrics: dict[str, dict[str, float]]
+    spool: dict[str, int] | None = None  # batches and bytes that ship keeps on disk for Elasticsearch; None: no ship
 
     def to_json(self) -> dict[str, Any]:
         """As plain JSON."""
@@ -103,7 +104,14 @@ def status(spec: Spec, settings: Settings) -> Status:
     age = time.time_ns() // 1_000_000 - model["as_of_ms"] if model else None
     read = decoder_for(spec, "metrics")
     latest = {f"{m['kind']}.{m['arm']}".rstrip("."): m["values"] for m in (read(r.value) for r in metrics)}
-    return Status(spec.name, spec.hash, steps, _counts(offsets), model, age, latest)
+    return Status(spec.name, spec.hash, steps, _counts(offsets), model, age, latest, _spool(offsets.get("ship", {})))
+
+
+def _spool(marks: dict[Any, Any]) -> dict[str, int] | None:
+    """As ship's newest commit says; each of its commits marks all its partitions."""
+    found: list[dict[str, int]] = [json.loads(m.metadata or "{}") for m in marks.values()]
+    newest: dict[str, int] = max(found, key=lambda m: m.get("spool", 0), default={})
+    return {n: newest[f"spool_{n}"] for n in ("batches", "bytes")} if "spool_bytes" in newest else None
 
 
 def _counts(offsets: dict[str, dict[Any, Any]]) -> Counts:

@@ -229,6 +229,8 @@ def _steps(found: "Status") -> Any:
     table = Table("step", "records to read", "where", title="lag", title_justify="left")
     for name, step in found.steps.items():
         where = ", ".join(f"{tp}: {lag}" for tp, lag in step.by.items() if lag) or "all read"
+        if name == "ship" and found.spool and found.spool["batches"]:
+            where += f"; in its spool: {found.spool['batches']} batches, {found.spool['bytes']} bytes"
         table.add_row(name, str(step.lag), where)
     return table
 
@@ -236,7 +238,7 @@ def _steps(found: "Status") -> Any:
 def _counts(found: "Status") -> Any:
     from rich.text import Text
 
-    moving = any(step.lag for step in found.steps.values())
+    moving = any(step.lag for name, step in found.steps.items() if name != "ship")
     lines = []
     for name, (a, b) in found.counts.sums().items():
         verdict = "adds up" if a == b else "in motion" if moving else f"DIFFERS by {a - b}"

@@ -1,5 +1,6 @@
 """The shipper's bookkeeping, against an Elasticsearch that can be away, forgetful of answers, or hard to please."""
 
+import json
 import os
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -75,6 +76,7 @@ class World:
         self.sent: dict[str, dict[int, int]] = {}
         self.committed: dict[TopicPartition, OffsetAndMetadata | None] = {LABELS: None, DEAD: None}
         self.dead: list[dict[str, Any]] = []
+        self.told: list[dict[str, Any]] = []
         self.start()
 
     def start(self) -> None:
@@ -99,7 +101,9 @@ class World:
         outs = self.ship.take()
         marks = self.ship.marks()
         self.committed.update(marks)
-        self.dead += [schemas.codec("dead").decode(o.value or b"") for o in outs]
+        for kind, found in (("dead", self.dead), ("metric", self.told)):
+            topic = SPEC.topic("metrics" if kind == "metric" else kind)
+            found += [schemas.codec(kind).decode(o.value or b"") for o in outs if o.topic == topic]
         self.ship.written(outs, list(range(len(outs))))
 
     def turn(self, **given: Any) -> None:
@@ -216,13 +220,14 @@ def test_once_a_batch_found_no_room_a_smaller_one_after_it_is_not_kept_either(
 def test_what_came_while_the_spool_was_delivered_waits_for_its_turn(
     world: World, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(module, "DRAIN_S", -1.0)  # one batch a turn
+    monkeypatch.setattr(module, "DRAIN_S", -1.0)  # one request a turn
+    monkeypatch.setattr(module, "BULK_DOCUMENTS", 3)
     world.elastic.away = True
     for upto in (2, 4, 6):
         world.turn(upto=upto)
     world.elastic.away = False
     world.later()
-    for upto in (8, 10, 10, 10, 10, 10):
+    for upto in (8, 10, *[10] * 8):
         world.turn(upto=upto)
     assert [d.at.offset for d in world.elastic.there.values()] == list(range(10))
     assert world.ship.waiting == 0
@@ -294,6 +299,58 @@ def test_a_new_process_delivers_the_spool_of_the_one_before_first(world: World) 
     assert (world.offset, world.ship.waiting) == (7, 0)
 
 
+def test_spooled_batches_travel_together_up_to_the_size_of_a_request(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    world.elastic.away = True
+    for upto in range(2, 21, 2):
+        world.turn(upto=upto)
+    world.elastic.away = False
+    asked = len(world.elastic.doubtful)
+    monkeypatch.setattr(module, "BULK_DOCUMENTS", 8)
+    world.later()
+    world.turn()
+    assert world.elastic.doubtful[asked:] == [True, True, True]  # of 8, 8 and 4
+    assert [d.at.offset for d in world.elastic.there.values()] == list(range(20))
+    assert (world.ship.waiting, list((world.settings.data / "flights" / "spool").iterdir())) == (0, [])
+
+
+def test_what_waits_is_told_while_it_waits_and_once_more_when_it_is_delivered(world: World) -> None:
+    world.turn(upto=5)
+    assert world.told == []  # else each would beget the next
+    world.elastic.away = True
+    world.turn(upto=6)
+    world.turn(upto=7)
+    world.later()
+    world.turn(upto=8)
+    kept = [(t["kind"], t["values"]["spool_batches"], t["values"]["delivered"]) for t in world.told]
+    assert kept == [("ship", 1.0, 5.0), ("ship", 3.0, 5.0)]
+    size = sum(p.stat().st_size for p in (world.settings.data / "flights" / "spool").iterdir())
+    assert world.told[-1]["values"]["spool_bytes"] == size
+    world.elastic.away = False
+    world.later()
+    for upto in (9, 10, 11):
+        world.turn(upto=upto)
+        world.later()
+    assert [t["values"] for t in world.told[2:]] == [
+        {"spool_batches": 0.0, "spool_bytes": 0.0, "spool_full": 0.0, "delivered": 8.0, "refused": 0.0}
+    ]
+    assert len(world.elastic.there) == 11
+
+
+def test_the_last_batch_stays_on_disk_until_it_is_committed_that_it_is_delivered(world: World) -> None:
+    world.elastic.away = True
+    world.turn(upto=3)
+    world.elastic.away = False
+    world.later()
+    world.feed(upto=5)
+    assert (len(world.elastic.there), world.ship.waiting) == (5, 1)
+    marks = [json.loads(m.metadata) for m in world.ship.marks().values()]
+    assert marks[0] == {"spool": 1, "spool_batches": 0, "spool_bytes": 0}
+    world.commit()
+    assert (world.offset, world.ship.waiting) == (5, 0)
+
+
 # -- refused ---------------------------------------------------------------------------------------------
 
 
@@ -332,7 +389,8 @@ def test_dead_letters_out_of_the_spool_are_committed_once_whenever_it_is_killed(
     world.start()  # committed; killed before the batch was taken off the disk
     world.later()
     world.turn()
-    assert (len(outs), world.dead, world.ship.waiting) == (1, [], 0)
+    assert [o.topic for o in outs] == ["flights.dead", "flights.metrics"]
+    assert (world.dead, len(world.told), world.ship.waiting) == ([], 1, 0)
 
 
 def test_a_number_of_the_spool_that_was_committed_is_not_given_again(world: World) -> None:
