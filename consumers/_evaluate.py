@@ -3,7 +3,8 @@
 It reads predictions and labels from the beginning at each start, so it needs no state of its own; the records that
 it writes replace themselves by key. Both sides wait in bounded memory, the oldest
 of a million entries giving way. The first exposure of an event counts for each arm, and the first label. What a shadow
-arm would have answered is measured the same way, beside it: kind `shadow` instead of `served`.
+arm would have answered is measured the same way, beside it: kind `shadow` instead of `served`. Beside that it tells the
+pipeline's vital signs (`_vitals.py`).
 """
 
 from collections import OrderedDict
@@ -17,6 +18,7 @@ from kafka.structs import OffsetAndMetadata
 import schemas
 from consumers._kafka import Out
 from consumers._metric import metric_out
+from consumers._vitals import Vitals
 from stream.arrive.records import Records
 from stream.arrive.reject import Reject
 from stream.evaluate.prequential import Prequential
@@ -33,8 +35,8 @@ class Evaluate:
 
     shared = False
 
-    def __init__(self, spec: Spec) -> None:
-        self._spec = spec
+    def __init__(self, spec: Spec, vitals: Vitals | None = None) -> None:
+        self._spec, self._vitals = spec, vitals
         self.group = f"{spec.name}.evaluate"
         self._reader = LabelReader(spec)
         self._labels: OrderedDict[str, float] = OrderedDict()
@@ -93,6 +95,8 @@ class Evaluate:
             p = schemas.codec("prediction").decode(record.value or b"")
         except ValueError:
             return
+        if self._vitals is not None:
+            self._vitals.ratio.exposure(p)
         self._scored(p["id"], (SERVED, p["arm"]), p)
         for shadow in p["shadows"]:
             self._scored(p["id"], (SHADOW, shadow["arm"]), shadow)
@@ -133,7 +137,7 @@ class Evaluate:
                 self._tell(f"{kind}_total", arm, 0, self.outcomes[of], {**totals, **counts})
             self._dirty = False
         outs, self._outs = self._outs, []
-        return outs
+        return outs + (self._vitals.take() if self._vitals is not None else [])
 
     def marks(self) -> dict[TopicPartition, OffsetAndMetadata]:
         """See Chain; for the lag that `status` shows, never for starting."""
@@ -148,6 +152,8 @@ class Evaluate:
 
     def finish(self) -> None:
         """See Chain."""
+        if self._vitals is not None:
+            self._vitals.close()
 
 
 def _bounded_put(held: OrderedDict[Any, Any], key: Any, value: Any) -> None:

@@ -11,7 +11,10 @@ import schemas
 from consumers._kafka import Out
 from stream.spec import Spec
 
-KINDS = ("step", "prequential", "served", "served_total", "shadow", "shadow_total", "ship")
+KINDS = (
+    "step", "prequential", "served", "served_total", "shadow", "shadow_total", "ship", "lag", "counts", "freshness",
+    "sample_ratio",
+)  # fmt: skip
 
 
 def metric_out(

@@ -8,6 +8,7 @@ from consumers._chain import Pipeline, check_steps
 from consumers._evaluate import Evaluate
 from consumers._log import set_up
 from consumers._loop import Chain, Loop
+from consumers._vitals import Vitals, look_of
 from consumers.settings import Settings
 from stream.clock import SystemClock
 from stream.errors import DataError
@@ -29,7 +30,7 @@ def run(spec: Spec, settings: Settings, steps: Sequence[str], stop: Callable[[],
     if "evaluate" in steps:
         if len(steps) > 1:
             raise DataError(f"steps: found {', '.join(steps)}; evaluate runs in a process of its own")
-        chain = Evaluate(spec)
+        chain = Evaluate(spec, Vitals(spec, look_of(spec, settings)))
     else:
         chain = Pipeline(spec, settings, check_steps(steps), SystemClock())
     Loop(chain, settings).run(stop)
