@@ -23,7 +23,7 @@ from stream.arrive.reject import Reject
 from stream.arrive.schema import EventSchema
 from stream.arrive.writers import WriterSchemas
 from stream.block import Columns
-from stream.clean.cleaner import Cleaned, Cleaner, Position
+from stream.clean.cleaner import ID_CHARS_MAX, Cleaned, Cleaner, Position
 from stream.clock import SystemClock
 from stream.intake.intake import Intake
 from stream.spec import Spec
@@ -99,7 +99,7 @@ class CleanStep:
                 kept.append(r)
         cleaned = self._cleaner.clean(events, where)
         for row, (code, detail) in cleaned.rejects.items():
-            dead.append(dead_letter(self._spec, kept[row], "clean", code, detail))
+            dead.append(dead_letter(self._spec, kept[row], "clean", code, detail, self._id_of(events[row])))
             counts.dead[code] += 1
         counts.read += len(records)
         counts.clean += len(cleaned.columns)
@@ -115,7 +115,9 @@ class CleanStep:
         counts = CleanCounts() if replay else self.counts.setdefault(partition, CleanCounts())
         for run in runs:
             for row, (code, detail) in run.rejects.items():
-                dead.append(dead_letter(self._spec, records[row], "clean", code, detail))
+                record = records[row]
+                event_id = self._id_of(self._decoder.decode(record.value))
+                dead.append(dead_letter(self._spec, record, "clean", code, detail, event_id))
                 counts.dead[code] += 1
             counts.read += len(run.columns) + len(run.rejects)
             counts.clean += len(run.columns)
@@ -125,9 +127,15 @@ class CleanStep:
             dead += others
         return [p for p in pieces if len(p)], [] if replay else dead
 
+    def _id_of(self, event: dict[str, Any] | Reject) -> str:
+        """The id of a refused event, where it has a fit one."""
+        given = None if isinstance(event, Reject) else event.get(self._spec.event.id)
+        text = "" if given is None else str(given)
+        return text if len(text) <= ID_CHARS_MAX else ""
 
-def dead_letter(spec: Spec, record: Any, step: str, code: str, detail: str) -> Out:
-    """The record of the dead topic for a consumed record."""
+
+def dead_letter(spec: Spec, record: Any, step: str, code: str, detail: str, event_id: str = "") -> Out:
+    """The record of the dead topic for a consumed record; event_id: of the event that it is about, where known."""
     value = {
         "topic": record.topic,
         "partition": record.partition,
@@ -139,5 +147,6 @@ def dead_letter(spec: Spec, record: Any, step: str, code: str, detail: str) -> O
         "code": code,
         "detail": detail,
         "spec_hash": spec.hash,
+        "event_id": event_id,
     }
     return Out(spec.topic("dead"), schemas.codec("dead").encode(value), record.key)

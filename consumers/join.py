@@ -14,6 +14,7 @@ from stream.block import I64, Block, Training
 from stream.encode.encoder import layout_of
 from stream.join.columns import LabelColumns
 from stream.join.join import Join
+from stream.join.labels import decode_label
 from stream.join.warm import warm
 from stream.spec import Spec
 
@@ -56,7 +57,8 @@ class JoinStep:
         labels, rejects = self._reader.read(records)
         for row, reject in rejects:
             r = records[row]
-            self._bad.append((r.offset, dead_letter(self._spec, r, "join", reject.code, reject.detail)))
+            letter = dead_letter(self._spec, r, "join", reject.code, reject.detail, _id_in(r.value))
+            self._bad.append((r.offset, letter))
         self._join.add_labels(labels)
         self._end = records[-1].offset + 1
 
@@ -67,7 +69,7 @@ class JoinStep:
     def advance(self, caught_up: bool) -> tuple[Training | None, list[Out]]:
         """Join as far as certain: rows for the training log, and dead letters."""
         training, refused = self._join.advance(caught_up)
-        dead = [dead_letter(self._spec, r.label.source, "join", r.code, r.detail) for r in refused]
+        dead = [dead_letter(self._spec, r.label.source, "join", r.code, r.detail, r.label.id) for r in refused]
         while self._bad and self._bad[0][0] < self.next_label:
             dead.append(self._bad.popleft()[1])
             self._rejected += 1
@@ -93,3 +95,11 @@ class JoinStep:
         """See Join.labels_mark; besides, how many labels were rejected and how many rows wait."""
         mark = self._join.labels_mark(self._end)
         return {**mark, "rejected": self._rejected, "pending": self._join.pending, "waiting": self.waiting_labels}
+
+
+def _id_in(value: bytes | None) -> str:
+    """The id of a label whose value or time is refused; nothing where it can't be read."""
+    try:
+        return decode_label(value or b"")[0]
+    except ValueError:
+        return ""

@@ -128,7 +128,8 @@ class LearnStep:
             if labels[row]:
                 code = "label.outside_task"
                 why = f"label: found {rows.label[row]:g}; {allowed(self.spec.task, self.spec.classes)}"
-            self._bury(offset, code, f"row {row} of {len(rows)}, id {rows.block.ids[row]}: {why}"[:DETAIL_CHARS_MAX])
+            event_id = rows.block.ids[row]
+            self._bury(offset, code, f"row {row} of {len(rows)}, id {event_id}: {why}"[:DETAIL_CHARS_MAX], event_id)
         right = np.flatnonzero(~(infinities | labels))
         if len(right) == len(rows):
             return rows
@@ -160,12 +161,12 @@ class LearnStep:
             self._arms.learn(good)
         self._bury(offset, "block.not_finite", f"{len(rows)} rows; the models are as before them")
 
-    def _bury(self, offset: int, code: str, detail: str) -> None:
+    def _bury(self, offset: int, code: str, detail: str, event_id: str = "") -> None:
         """Tell in `dead` of what was not learned; the training log keeps it."""
         value = {
             "topic": self.spec.topic("training"), "partition": 0, "offset": offset,
             "timestamp_ms": self._clock.wall_ms(), "key": None, "value": b"", "step": "learn",
-            "code": code, "detail": detail, "spec_hash": self.spec.hash,
+            "code": code, "detail": detail, "spec_hash": self.spec.hash, "event_id": event_id,
         }  # fmt: skip
         self._outs.append(Out(self.spec.topic("dead"), schemas.codec("dead").encode(value)))
 

@@ -11,8 +11,9 @@ from typing import Any, Literal
 
 import schemas
 from stream.arrive.records import Record
-from stream.ship.fields import Field, always, finite, finite_values, key, number, numbers, values
+from stream.ship.fields import KEYWORD_CHARS_MAX, Field, always, finite, finite_values, key, number, numbers, values
 from stream.ship.logline import LOG_FIELDS, REST_FIELD, log_field, read_line
+from stream.trace import trace_id
 
 ECS_VERSION = "9.0.0"
 MODULE = "headwater"
@@ -67,6 +68,29 @@ _SPEC = Field("headwater.spec_hash", "keyword", key("spec_hash"))
 _KAFKA_TIME = Field("@timestamp", "date", lambda r, at: at.timestamp)
 
 
+def _trace(record: Mapping[str, Any], at: Record) -> str:
+    """Of the event with the record's id, in the pipeline whose topic the record lies in."""
+    return trace_id(at.topic.rpartition(".")[0], record["id"])
+
+
+def _refused_id(record: Mapping[str, Any], _: Record) -> str | None:
+    """The id of a refused event or label: what could be read, else its key, which is the id by our contract."""
+    if record["event_id"]:
+        return str(record["event_id"])
+    key, whose = record["key"], record["topic"].rpartition(".")[2]
+    if not key or len(key) > KEYWORD_CHARS_MAX or whose not in ("events", "labels"):
+        return None
+    try:
+        return bytes(key).decode()
+    except UnicodeDecodeError:
+        return None
+
+
+def _refused_trace(record: Mapping[str, Any], at: Record) -> str | None:
+    event_id = _refused_id(record, at)
+    return trace_id(at.topic.rpartition(".")[0], event_id) if event_id else None
+
+
 def _shadow_scores(record: Mapping[str, Any], _: Record) -> dict[str, float] | None:
     return finite_values({s["arm"]: s["score"] for s in record.get("shadows") or ()})
 
@@ -97,6 +121,7 @@ PREDICTIONS = Dataset(
         Field("event.action", "keyword", always("predict")),
         Field("event.id", "keyword", key("prediction_id")),
         Field("event.duration", "long", lambda r, at: 1000 * r["latency_us"]),
+        Field("trace.id", "keyword", _trace),
         Field("headwater.event.id", "keyword", key("id")),
         Field("headwater.event.time", "date", key("event_time_ms")),
         Field("headwater.unit", "keyword", key("unit")),
@@ -126,6 +151,7 @@ LABELS = Dataset(
         _KAFKA_TIME,
         Field("event.kind", "keyword", always("event")),
         Field("event.action", "keyword", always("label")),
+        Field("trace.id", "keyword", _trace),
         Field("headwater.event.id", "keyword", key("id")),
         Field("headwater.event.time", "date", key("time_ms")),
         Field("headwater.label.value", "double", _label_number),
@@ -180,6 +206,8 @@ DEAD = Dataset(
         Field("event.outcome", "keyword", always("failure")),
         Field("error.code", "keyword", key("code")),
         Field("error.message", "text", key("detail")),
+        Field("trace.id", "keyword", _refused_trace),
+        Field("headwater.event.id", "keyword", _refused_id),
         Field("headwater.step", "keyword", key("step")),
         Field("headwater.refused.topic", "keyword", key("topic")),
         Field("headwater.refused.partition", "long", key("partition")),

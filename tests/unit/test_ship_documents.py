@@ -36,7 +36,8 @@ RECORDS: dict[str, list[Mapping[str, Any]]] = {
                     "before": {"tree": 0.5, "flat": 0.5}, "weights": {"tree": 1.0}, "who": "me", "when_ms": 5,
                     "why": "it is better"}],
     "dead": [{"topic": "p.events", "partition": 1, "offset": 2, "timestamp_ms": 3, "key": None, "value": b"secret!",
-              "step": "clean", "code": "value.missing", "detail": "x: nothing", "spec_hash": "cd"}],
+              "step": "clean", "code": "value.missing", "detail": "x: nothing", "spec_hash": "cd",
+              "event_id": "e1"}],
 }  # fmt: skip
 CODECS = {"predictions": "prediction", "labels": "label", "metrics": "metric", "experiment": "control", "dead": "dead"}
 LINE = {"@timestamp": "2026-01-01T00:00:00.000Z", "message": "begun", "log.level": "info", "log": {"logger": "x"},
