@@ -198,11 +198,22 @@ class SnapshotSpec(_Part):
     gate: GateSpec | None = None
 
 
+def _detectors(value: Any) -> Any:
+    """A list of names stands for these names without parameters; so does a name with nothing behind it."""
+    if isinstance(value, list) and all(isinstance(name, str) for name in value):
+        return {name: {} for name in value}
+    return {k: {} if v is None else v for k, v in value.items()} if isinstance(value, dict) else value
+
+
 class MetricsSpec(_Part):
-    """How often progressive metrics are written; with `fading` (0.999, say) also metrics that forget by that factor."""
+    """How often progressive metrics are written; with `fading` (0.999, say) also metrics that forget by that factor.
+
+    `drift` names the detectors that watch each arm's loss, by name or with their parameters.
+    """
 
     window_rows: int = Field(default=1000, ge=10, le=1_000_000)
     fading: float | None = Field(default=None, gt=0, lt=1)
+    drift: Annotated[dict[str, dict[str, Any]], BeforeValidator(_detectors)] = Field(default={"adwin": {}})
 
 
 class TopicsSpec(_Part):
@@ -299,6 +310,8 @@ def spec_hash(spec: Spec) -> str:
     for name, default in (("negative_after", 0), ("corrections", "first")):  # younger than many a pipeline
         if kept["label"][name] == default:
             kept["label"].pop(name)
+    if kept["metrics"]["drift"] == {"adwin": {}}:
+        kept["metrics"].pop("drift")
     if spec.schema_path.is_file():
         kept["event"]["schema"] = json.loads(spec.schema_path.read_text())
     kept["event"]["fields"] = list(kept["event"]["fields"].items())  # their order is that of the columns

@@ -10,6 +10,7 @@ from pydantic import ValidationError
 from stream.arrive.node import Field as AvroField
 from stream.arrive.schema import EventSchema, load_schema
 from stream.errors import SchemaError, SpecError
+from stream.learn.drift.watch import drift_problems
 from stream.learn.models import model_problems
 from stream.learn.training import training_problems
 from stream.spec import Spec
@@ -51,7 +52,7 @@ def parse_spec(raw: Mapping[str, Any], folder: Path, source: str = "spec") -> Sp
     unit = spec.experiment.unit
     if unit is not None and unit not in spec.event.fields:
         problems.append(f"experiment.unit: found {unit!r}; one of {list(spec.event.fields)} is wanted")
-    problems += training_problems(spec)
+    problems += training_problems(spec) + drift_problems(spec)
     if problems:
         raise SpecError(problems, source)
     return spec

@@ -5,10 +5,14 @@ Source: Dawid 1984 (prequential); Gama, Sebastião and Rodrigues 2013 (fading fa
 `accuracy_fading` where each row makes those before it count by a factor less. AUC of a window is exact (ties count
 half); the others count scores in bins (`stream/evaluate/roc.py`). `measures.py` has the formulas.
 
+What `metrics.drift` names watches the same rows (`stream/learn/drift/watch.py`).
+
 Sums are carried on at the end of each window, so they don't depend on how rows were cut into blocks.
 """
 
+from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import Any, Protocol
 
 import numpy as np
 
@@ -28,6 +32,26 @@ class Window:
     rows: int
     time_ms: int
     values: dict[str, float]
+
+
+class Watcher(Protocol):
+    """What watches the rows of each window, once it is complete."""
+
+    def update(self, rows: F64) -> None:
+        """Take rows of `measures.terms`, in order."""
+        ...
+
+    def values(self) -> dict[str, float]:
+        """Metric name → value, as of the newest complete window."""
+        ...
+
+    def arrays(self) -> dict[str, Any]:
+        """A copy of the state."""
+        ...
+
+    def restore(self, arrays: Mapping[str, Any]) -> None:
+        """Go on from `arrays`."""
+        ...
 
 
 class Span:
@@ -67,12 +91,15 @@ class Span:
 
 
 class Prequential:
-    """One arm's progressive metrics. State: the open window's scores and labels, and the spans.
+    """One arm's progressive metrics. State: the open window's scores and labels, the spans, and the watcher's.
 
     fading: the factor, 0 < fading < 1 (0.999 forgets half in 693 rows); None for none.
     """
 
-    def __init__(self, task: str, classes: int, window_rows: int, fading: float | None = None) -> None:
+    def __init__(
+        self, task: str, classes: int, window_rows: int, fading: float | None = None, watch: Watcher | None = None
+    ) -> None:
+        self._watch = watch
         self._task, self._size, self._classes, self._fading = task, window_rows, classes, fading
         self._width = max(1, classes)
         self._scores = np.zeros((window_rows, self._width))
@@ -91,7 +118,7 @@ class Prequential:
             self._labels[at : at + n] = label[start : start + n]
             self._rows, start = self._rows + n, start + n
             if at + n == self._size:
-                values = self._measure(self._size, self._spans)
+                values = self._measure(self._size, self._spans, self._watch)
                 out.append(Window(self._rows // self._size - 1, self._rows, int(time_ms[start - 1]), values))
         return out
 
@@ -105,10 +132,11 @@ class Prequential:
         if not self._rows:
             return {}
         values = self._measure(self._rows % self._size, {ALL: self._spans[ALL].copy()})
-        return {k.removesuffix(ALL): v for k, v in values.items() if k.endswith(ALL)}
+        found = {k.removesuffix(ALL): v for k, v in values.items() if k.endswith(ALL)}
+        return found | (self._watch.values() if self._watch else {})
 
-    def _measure(self, n: int, spans: dict[str, Span]) -> dict[str, float]:
-        """Metrics of the first n rows of the open window, and of the spans, which they are added to."""
+    def _measure(self, n: int, spans: dict[str, Span], watch: Watcher | None = None) -> dict[str, float]:
+        """Metrics of the first n rows of the open window, and of the spans and the watcher, which they are added to."""
         flat = self._scores[:n, 0] if self._width == 1 else self._scores[:n]
         label = self._labels[:n]
         rows = terms(self._task, flat, label)
@@ -120,6 +148,9 @@ class Prequential:
         for ending, span in spans.items():
             span.add(rows, flat, label)
             values |= {f"{k}{ending}": v for k, v in span.values().items()}
+        if watch is not None:
+            watch.update(rows)
+            values |= watch.values()
         return values
 
     def state(self) -> State:
@@ -128,6 +159,8 @@ class Prequential:
         arrays = {"scores": self._scores[:open_rows].copy(), "labels": self._labels[:open_rows].copy()}
         for ending, span in self._spans.items():
             arrays |= span.arrays(ending.removeprefix("_"))
+        if self._watch is not None:
+            arrays |= self._watch.arrays()
         return State(arrays, {"rows": self._rows, "window_rows": self._size, "fading": self._fading})
 
     def restore(self, state: State) -> None:
@@ -138,3 +171,5 @@ class Prequential:
         self._scores[: len(a["scores"])], self._labels[: len(a["labels"])] = a["scores"], a["labels"]
         for ending, span in self._spans.items():
             span.restore(ending.removeprefix("_"), a)
+        if self._watch is not None:
+            self._watch.restore(a)

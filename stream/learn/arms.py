@@ -11,6 +11,7 @@ from typing import Any
 from stream.block import F64, Block, Training
 from stream.evaluate.prequential import Prequential, Window
 from stream.learn.check import Checked
+from stream.learn.drift.watch import watch_of
 from stream.learn.learner import State
 from stream.learn.models import build
 from stream.learn.training import Policy
@@ -28,7 +29,8 @@ class Arms:
         self.policy = Policy(spec)
         self.learned = dict.fromkeys(spec.arms, 0)  # rows, by arm
         size, fading = spec.metrics.window_rows, spec.metrics.fading
-        self.metrics = {n: Prequential(spec.task, len(spec.classes), size, fading) for n in spec.arms}
+        classes = len(spec.classes)
+        self.metrics = {n: Prequential(spec.task, classes, size, fading, watch_of(spec)) for n in spec.arms}
 
     def learn(self, rows: Training) -> list[tuple[str, Window]]:
         """Score each row in order with every arm, and learn it with those that the policy says; returns the metric

@@ -4,7 +4,9 @@ import numpy as np
 
 from stream.block import Block
 from stream.encode.encoder import layout_of
+from stream.evaluate.measures import terms
 from stream.learn.arms import Arms
+from stream.learn.drift.watch import watch_of
 from stream.spec import Spec
 
 
@@ -25,3 +27,5 @@ def warm(spec: Spec) -> None:
         arms.metrics[arm].update(scores, label, zeros)
         arms.score(arm, block)
         arms.metrics[arm].totals()
+    ones = np.ones(rows)
+    watch_of(spec).update(terms(spec.task, np.ones((rows, len(spec.classes))) if spec.classes else ones, ones))

@@ -2,6 +2,7 @@
 
     detector = ADWIN(delta=0.002)
     drifts = detector.update_block(losses)  # bool[n]
+    changes = detector.changes(losses)  # int8[n]: 1 where a drift raised the values, -1 where it lowered them
     detector.update(0.3)
     detector.drift_detected
 
@@ -25,6 +26,8 @@ from stream.learn.tree import draws
 from stream.learn.tree.layout import Ints, Reals
 
 Flags = NDArray[np.bool_]
+Changes = NDArray[np.int8]
+NONE, ROSE, FELL = 0, 1, -1
 _SOURCES = digest_of(*Path(__file__).parent.glob("*.py"), Path(draws.__file__))
 
 
@@ -33,31 +36,36 @@ def _entry_points(sources: int) -> tuple[Callable[..., None], ...]:
 
     @cached
     def adwin_rows(
-        real: Reals, ints: Ints, x: Reals, out: Flags, delta: float, clock: int, most: int, least: int, grace: int
+        real: Reals, ints: Ints, x: Reals, out: Changes, delta: float, clock: int, most: int, least: int, grace: int
     ) -> None:
         _ = sources
         for row in range(len(x)):
-            out[row] = adwin.adwin_update(real, ints, x[row], delta, clock, most, least, grace)
+            before = adwin.adwin_estimation(real, ints)
+            if adwin.adwin_update(real, ints, x[row], delta, clock, most, least, grace):
+                out[row] = ROSE if adwin.adwin_estimation(real, ints) > before else FELL
 
     @cached
     def page_hinkley_rows(
-        real: Reals, ints: Ints, x: Reals, out: Flags, least: int, delta: float, limit: float, alpha: float, mode: int
+        real: Reals, ints: Ints, x: Reals, out: Changes, least: int, delta: float, limit: float, alpha: float, mode: int
     ) -> None:
         _ = sources
         for row in range(len(x)):
-            out[row] = page_hinkley.page_hinkley_update(real, ints, x[row], least, delta, limit, alpha, mode)
+            if page_hinkley.page_hinkley_update(real, ints, x[row], least, delta, limit, alpha, mode):
+                out[row] = ROSE if page_hinkley.has_grown(real, limit, mode) else FELL
 
     @cached
-    def ddm_rows(real: Reals, ints: Ints, x: Reals, out: Flags, warm: int, warning: float, drift: float) -> None:
+    def ddm_rows(real: Reals, ints: Ints, x: Reals, out: Changes, warm: int, warning: float, drift: float) -> None:
         _ = sources
         for row in range(len(x)):
-            out[row] = ddm.ddm_update(real, ints, x[row], warm, warning, drift)
+            if ddm.ddm_update(real, ints, x[row], warm, warning, drift):
+                out[row] = ROSE
 
     @cached
-    def kswin_rows(real: Reals, ints: Ints, x: Reals, out: Flags, work: Reals, size: int, smallest: int) -> None:
+    def kswin_rows(real: Reals, ints: Ints, x: Reals, out: Changes, work: Reals, size: int, smallest: int) -> None:
         _ = sources
         for row in range(len(x)):
-            out[row] = kswin.kswin_update(real, ints, work, x[row], size, smallest)
+            if kswin.kswin_update(real, ints, work, x[row], size, smallest):
+                out[row] = ROSE if kswin.has_risen(work, size) else FELL
 
     return adwin_rows, page_hinkley_rows, ddm_rows, kswin_rows
 
@@ -88,13 +96,17 @@ class Detector:
 
     def update_block(self, values: ArrayLike) -> Flags:
         """Take values float64[n] in order; whether each showed a drift, bool[n]. ValueError, and none taken, if bad."""
+        return np.asarray(self.changes(values) != NONE)
+
+    def changes(self, values: ArrayLike) -> Changes:
+        """As `update_block`, with the direction: 1 where a drift raised the values, -1 where it lowered them."""
         x = np.ascontiguousarray(values, np.float64)
         if x.ndim != 1:
             raise ValueError(f"values have shape {x.shape}; one dimension is wanted")
         bad = np.flatnonzero(~self._fits(x))
         if bad.size:
             raise ValueError(f"value {bad[0]} is {x[bad[0]]}; {self._wanted} is wanted")
-        out = np.zeros(len(x), np.bool_)
+        out = np.zeros(len(x), np.int8)
         self._loop(self._real, self._ints, x, out, *self._args)
         return out
 

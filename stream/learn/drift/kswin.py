@@ -108,3 +108,12 @@ def _gap(work: Reals, size: int) -> int:
             second += 1
         widest = max(widest, abs(first - second))
     return widest
+
+
+@compiled
+def has_risen(work: Reals, size: int) -> bool:
+    """Whether the newest values of the last test are larger than the older ones, in the mean."""
+    gap = 0.0
+    for place in range(size):
+        gap += work[size + place] - work[place]
+    return bool(gap > 0.0)

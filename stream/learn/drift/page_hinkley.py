@@ -14,6 +14,12 @@ UP, DOWN, BOTH = range(3)
 
 
 @compiled
+def has_grown(real: Reals, threshold: float, mode: int) -> bool:
+    """Whether the values have grown by more than the threshold."""
+    return bool(mode != DOWN and real[INCREASE] - real[LOWEST] > threshold)
+
+
+@compiled
 def page_hinkley_update(
     real: Reals, ints: Ints, value: float, minimum: int, delta: float, threshold: float, alpha: float, mode: int
 ) -> bool:
@@ -33,7 +39,7 @@ def page_hinkley_update(
         real[LOWEST] = real[INCREASE]
     if ints[COUNT] == 1 or real[DECREASE] > real[HIGHEST]:
         real[HIGHEST] = real[DECREASE]
-    grown = mode != DOWN and real[INCREASE] - real[LOWEST] > threshold
+    grown = has_grown(real, threshold, mode)
     fallen = mode != UP and real[HIGHEST] - real[DECREASE] > threshold
     if ints[COUNT] >= minimum and (grown or fallen):
         ints[DRIFTED] = 1
