@@ -29,7 +29,7 @@ def block_problem(block: Block, layout: Layout) -> str | None:
             found = f"{given.dtype}{list(given.shape)}"
             return f"block.{name}: found {found}; {np.dtype(dtype)}{list(shape)} is wanted"
     ends = block.token_ends
-    if np.any(np.diff(ends, prepend=0) < 0) or (ends[-1] if n else 0) != block.tokens.size:
+    if (n and ends[0] < 0) or (ends[1:] < ends[:-1]).any() or (ends[-1] if n else 0) != block.tokens.size:
         return f"block.token_ends: not rising from 0 to {block.tokens.size}, the number of tokens"
     return None
 
@@ -99,8 +99,7 @@ class Checked:
         problem = block_problem(block, self._layout)
         if problem is not None:
             raise ValueError(problem)
-        wrong = infinite(block)
-        if wrong.any():
-            row = int(wrong.argmax())
+        if np.isinf(block.numeric).any():  # a tenth of the time that it takes to say in which rows
+            row = int(infinite(block).argmax())
             column = self._layout.numeric[int(np.isinf(block.numeric[row]).argmax())]
             raise ValueError(f"block.numeric: row {row}, {column}: found an infinite number; NaN stands for none")
