@@ -28,7 +28,16 @@ from docker.utils.build import exclude_paths
 from consumers._chain import ORDER, check_steps
 from consumers._grpc import Server, ServerOptions
 from consumers._kafka import TOPICS
-from consumers.cli import app, commands, elk, look, make, schema, ship  # noqa: F401  they register themselves
+from consumers.cli import (  # noqa: F401  they register themselves
+    app,
+    commands,
+    elk,
+    experiment,
+    look,
+    make,
+    schema,
+    ship,
+)
 from consumers.cli.app import app as cli
 from consumers.settings import Settings
 from infra.kafka import _PROPERTIES, KAFKA_VERSION
@@ -116,7 +125,7 @@ def test_it_is_valid_against_the_compose_specification() -> None:
     jsonschema.Draft202012Validator(json.loads(official.read_text())).validate(COMPOSE)
 
 
-@pytest.mark.parametrize("profile", ["", "elk"])
+@pytest.mark.parametrize("profile", ["", "elk", "guard"])
 def test_docker_compose_itself_accepts_it(profile: str) -> None:
     command = next((c for c in (["docker", "compose"], ["docker-compose"]) if _runs([*c, "version"])), None)
     if command is None:
@@ -131,7 +140,9 @@ def test_docker_compose_itself_accepts_it(profile: str) -> None:
         check=False,
     )
     assert (done.returncode, done.stderr) == (0, "")
-    assert set(done.stdout.split()) == (set(SERVICES) if profile else set(SERVICES) - ELK)
+    optional = {"elk": ELK, "guard": {"guard"}}
+    left_out = {name for other, names in optional.items() if other != profile for name in names}
+    assert set(done.stdout.split()) == set(SERVICES) - left_out
 
 
 def _runs(command: list[str]) -> bool:
@@ -205,7 +216,8 @@ def test_environment_variables_are_settings_and_parse(name: str, monkeypatch: py
 @pytest.mark.parametrize("name", OURS)
 def test_the_command_is_one_of_the_cli_and_its_spec_loads(name: str) -> None:
     command, given = parse(OURS[name]["command"])
-    wanted = {"topics": "topics create", "serve": "serve", "elk": "elk up", "ship": "ship"}.get(name, "run")
+    others = {"topics": "topics create", "elk": "elk up", "guard": "experiment guard"}
+    wanted = name if name in ("serve", "ship") else others.get(name, "run")
     assert command == wanted
     if name == "elk":
         return  # the templates are those of every pipeline
@@ -217,7 +229,13 @@ def test_the_command_is_one_of_the_cli_and_its_spec_loads(name: str) -> None:
 
 def test_each_step_has_its_service() -> None:
     assert set(STEPS) == {*ORDER, "evaluate"}
-    assert set(OURS) == {*STEPS, "serve", "ship"} | ONE_SHOT
+    assert set(OURS) == {*STEPS, "serve", "ship", "guard"} | ONE_SHOT
+
+
+def test_the_guard_runs_only_when_asked_for_since_a_spec_without_guardrails_would_end_it() -> None:
+    assert SERVICES["guard"]["profiles"] == ["guard"]
+    _, given = parse(SERVICES["guard"]["command"])
+    assert given["once"] is False
 
 
 def test_every_topic_is_shipped_once_by_the_shipper_or_by_logstash() -> None:
@@ -362,7 +380,7 @@ def test_what_a_service_waits_for_exists_and_can_come_true() -> None:
 
 def test_the_core_runs_without_elastic() -> None:
     assert {name for name, s in SERVICES.items() if s.get("profiles") == ["elk"]} == ELK
-    assert not [name for name in set(SERVICES) - ELK if "profiles" in SERVICES[name]]
+    assert [name for name in set(SERVICES) - ELK if "profiles" in SERVICES[name]] == ["guard"]
 
 
 # -- health --------------------------------------------------------------------------------------------
