@@ -144,7 +144,7 @@ class LocalElastic(LocalServer):
         if self._home is not None:
             raise ElasticError(f"the local Elasticsearch at {self.url} was started already")
         files = fetch_elastic(self._cache, lambda line: print(line, file=sys.stderr))
-        self._port = free_port([port] if port else ())
+        self._port = free_port([port] if port else (), ElasticError)
         self._temporary = data is None
         self._home = Path(tempfile.mkdtemp(prefix="headwater-elastic-")) if data is None else data.absolute()
         try:

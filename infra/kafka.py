@@ -22,7 +22,7 @@ from typing import Any, Self
 from infra._jars import JVM, KAFKA_VERSION, fetch_broker, find_java, run
 from infra._proxy import spawn
 from infra._server import LocalServer
-from stream.errors import BrokerError
+from stream.errors import BrokerError, HeadwaterError
 
 __all__ = ["KAFKA_VERSION", "LocalBroker", "fetch_broker", "find_broker", "find_java", "free_port", "wait_until_ready"]
 
@@ -62,15 +62,15 @@ transaction.abort.timed.out.transaction.cleanup.interval.ms=1000
 """
 
 
-def free_port(among: Iterable[int] = ()) -> int:
-    """The first of `among`, or else of 100 random PORTS, that nothing on 127.0.0.1 listens on."""
+def free_port(among: Iterable[int] = (), error: type[HeadwaterError] = BrokerError) -> int:
+    """The first of `among`, or else of 100 random PORTS, that nothing on 127.0.0.1 listens on. Raises `error`."""
     tried = list(among) or random.SystemRandom().sample(PORTS, 100)
     for port in tried:
         with socket.socket() as probe, contextlib.suppress(OSError):
             probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
             probe.bind(("127.0.0.1", port))
             return port
-    raise BrokerError(f"Kafka can't use port {', '.join(map(str, tried))} of 127.0.0.1: in use, or not allowed")
+    raise error(f"port {', '.join(map(str, tried))} of 127.0.0.1 can't be had: in use, or not allowed")
 
 
 def wait_until_ready(

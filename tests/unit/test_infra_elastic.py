@@ -2,6 +2,7 @@
 
 import io
 import json
+import socket
 import tarfile
 import threading
 import time
@@ -146,3 +147,11 @@ def test_a_named_server_that_is_not_there_is_said_to_be_the_variable_s(monkeypat
 def test_one_that_does_not_run_has_no_process() -> None:
     with pytest.raises(ElasticError, match="does not run"):
         _ = elastic.LocalElastic().pid
+
+
+def test_a_port_in_use_is_refused_without_speaking_of_kafka(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(elastic, "fetch_elastic", lambda *_: tmp_path)
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        port = taken.getsockname()[1]
+        with pytest.raises(ElasticError, match=f"^port {port} of 127.0.0.1 can't be had"):
+            elastic.LocalElastic().start(port=port)
