@@ -158,6 +158,13 @@ LABELS = Dataset(
         Field("headwater.label.text", "keyword", _label_text),
     ),
 )
+
+
+def _source(record: Mapping[str, Any], at: Record) -> str:
+    """Whose metric it is, in one word for the groups of alert rules: the pipeline, and the step or arm."""
+    return f"{at.topic.rpartition('.')[0]} {record['arm']}".rstrip()
+
+
 METRICS = Dataset(
     "metrics",
     "metrics",
@@ -167,6 +174,7 @@ METRICS = Dataset(
         _KAFKA_TIME,
         Field("event.kind", "keyword", always("metric")),
         Field("headwater.metric.kind", "keyword", key("kind")),
+        Field("headwater.metric.source", "keyword", _source),
         Field("headwater.metric.window", "long", key("window")),
         Field("headwater.metric.rows", "long", key("rows")),
         Field("headwater.arm", "keyword", key("arm")),

@@ -147,6 +147,9 @@ def test_one_absurd_error_does_not_hide_a_drift() -> None:
     assert watch.values()["drift_adwin"] == 0
     watch.update(np.stack([np.ones(6000), errors**2, errors], axis=1)[4000:])
     assert watch.values()["drift_adwin"] == 1
+    assert watch.values()["drift_adwin_new"] == 1
+    watch.update(np.ones((50, 3)))
+    assert (watch.values()["drift_adwin"], watch.values()["drift_adwin_new"]) == (1, 0)  # new in the window before
     assert OUTLIER < MEMORY
 
 

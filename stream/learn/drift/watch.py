@@ -4,8 +4,9 @@ What they see of a row, always from 0 to 1: a classifier's Brier term (over 2 fo
 row was wrong; a regression's absolute error x as x / (x + m), where m is the mean absolute error of the rows until now.
 An error counts for at most `OUTLIER` times the mean there, and the mean forgets over `MEMORY` rows.
 
-Published for each detector: `drift_adwin`, how often the loss had risen since the beginning, and
-`drift_adwin_better`, how often it had fallen. They are taken to the end of each metric window.
+Published for each detector: `drift_adwin`, how often the loss had risen since the beginning, `drift_adwin_new`, how
+often of these in the newest window, and `drift_adwin_better`, how often it had fallen. They are taken to the end of
+each metric window.
 """
 
 import inspect
@@ -50,6 +51,7 @@ class Watch:
         self._task = task
         self._detectors = {name: DETECTORS[name](**params) for name, params in given.items()}
         self._counts: dict[str, I64] = {name: np.zeros(2, np.int64) for name in given}  # risen, fallen
+        self._new = dict.fromkeys(given, 0)  # risen in the newest window
         self._scale = np.zeros(2)
 
     def update(self, rows: F64) -> None:
@@ -63,8 +65,10 @@ class Watch:
         losses = self._losses(np.ascontiguousarray(rows[:, at]))
         for name, detector in self._detectors.items():
             changes = detector.changes(1 - rows[:, RIGHT] if name == "ddm" else losses)
+            self._new[name] = 0
             if changes.any():
-                self._counts[name] += [(changes == ROSE).sum(), (changes == FELL).sum()]
+                self._new[name] = int((changes == ROSE).sum())
+                self._counts[name] += [self._new[name], (changes == FELL).sum()]
 
     def _losses(self, found: F64) -> F64:
         """From 0 to 1."""
@@ -78,7 +82,8 @@ class Watch:
         """Metric name → value."""
         found: dict[str, float] = {}
         for name, (risen, fallen) in self._counts.items():
-            found |= {f"drift_{name}": float(risen), f"drift_{name}_better": float(fallen)}
+            found |= {f"drift_{name}": float(risen), f"drift_{name}_new": float(self._new[name])}
+            found[f"drift_{name}_better"] = float(fallen)
         return found
 
     def arrays(self) -> dict[str, Any]:
@@ -86,6 +91,7 @@ class Watch:
         held: dict[str, Any] = {"drift.scale": self._scale.copy()} if self._detectors else {}
         for name, detector in self._detectors.items():
             held[f"drift.{name}.counts"] = self._counts[name].copy()
+            held[f"drift.{name}.new"] = np.array([self._new[name]])
             held |= {f"drift.{name}.{k}": a for k, a in detector.state().arrays.items()}
         return held
 
@@ -95,6 +101,7 @@ class Watch:
         for name, detector in self._detectors.items():
             if f"drift.{name}.counts" in arrays:
                 self._counts[name] = arrays[f"drift.{name}.counts"].copy()
+                self._new[name] = int(arrays[f"drift.{name}.new"][0])
                 detector.restore(
                     State({k: arrays[f"drift.{name}.{k}"] for k in ("real", "ints")}, detector.state().meta)
                 )
