@@ -192,7 +192,7 @@ def _drain(job: _Job, published: Published, asker: Asker, supervisor: Supervisor
         _wait(learned, DRAIN_S_MAX, "all labels to be learned", supervisor)
     asker.stop()
     with job.console.status("waiting for the last outcomes"):
-        quiet = lambda: not any(s.lag for s in status(spec, settings).steps.values())  # noqa: E731
+        quiet = lambda: not any(s.lag for n, s in status(spec, settings).steps.items() if n != "ship")  # noqa: E731
         _wait(quiet, DRAIN_S_MAX, "the last outcomes", supervisor)
 
 
