@@ -5,75 +5,18 @@ A `Spec` is frozen. `Spec.hash` names it in every record that is written, and a 
 
 import hashlib
 import json
-import re
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, model_validator
+from pydantic import BeforeValidator, Field, model_validator
 
-_UNITS_MS = {"ms": 1, "s": 1000, "m": 60_000, "h": 3_600_000, "d": 86_400_000}
-Name = Annotated[str, Field(pattern=r"^[a-z][a-z0-9_-]{0,62}$")]
+from stream.spec_event import EventSpec, FieldSpec
+from stream.spec_part import Duration, DurationOrZero, Name, Part, duration_ms
 
-
-def duration_ms(value: Any) -> Any:
-    """'500ms', '36h', '2d' → milliseconds; a bare whole number is milliseconds already."""
-    if isinstance(value, str):
-        match = re.fullmatch(r"\s*(\d+(?:\.\d+)?)\s*(ms|s|m|h|d)\s*", value)
-        if not match:
-            raise ValueError("a duration such as 500ms, 5s, 10m, 36h or 2d is wanted")
-        return round(float(match[1]) * _UNITS_MS[match[2]])
-    return value
+__all__ = ["EventSpec", "FieldSpec", "duration_ms"]  # besides what is made here
 
 
-Duration = Annotated[int, BeforeValidator(duration_ms), Field(gt=0)]
-DurationOrZero = Annotated[int, BeforeValidator(duration_ms), Field(ge=0)]
-
-
-class _Part(BaseModel):
-    model_config = ConfigDict(extra="forbid", frozen=True, protected_namespaces=())
-
-
-class FieldSpec(_Part):
-    """How one field of the event is cleaned, then encoded."""
-
-    type: Literal["numeric", "category", "boolean", "time", "text", "ignore"]
-    required: bool = False
-    min: float | None = None
-    max: float | None = None
-    outside: Literal["reject", "clip"] = "reject"
-    impute: float | str | bool | None = None
-    strip: bool = True
-    case: Literal["keep", "lower", "upper"] = "keep"
-    unify: dict[str, str] = Field(default_factory=dict)
-    parts: tuple[Literal["hour", "weekday", "month", "day"], ...] = ("hour", "weekday", "month")
-    as_: tuple[Literal["number", "category", "cycle"], ...] = Field(default=("number", "category"), alias="as")
-
-    @model_validator(mode="after")
-    def _fits(self) -> "FieldSpec":
-        if (self.min is not None or self.max is not None) and self.type != "numeric":
-            raise ValueError(f"min and max go with type numeric, not {self.type}")
-        if self.min is not None and self.max is not None and self.min > self.max:
-            raise ValueError(f"min {self.min} is above max {self.max}")
-        kinds: dict[str, tuple[type, ...]] = {"numeric": (int, float), "boolean": (bool,)}
-        allowed = kinds.get(self.type, (str,))
-        if self.impute is not None and not isinstance(self.impute, allowed):
-            raise ValueError(f"impute {self.impute!r} is not a {self.type} value")
-        if self.required and self.impute is not None:
-            raise ValueError("a required field is rejected when missing, so impute has nothing to do")
-        return self
-
-
-class EventSpec(_Part):
-    """What arrives: the Avro schema of an event and what its fields mean."""
-
-    schema_: Path = Field(alias="schema", description="Avro schema of an event; relative to the spec")
-    writers: Path | None = Field(default=None, description="folder of further schemas that producers may use")
-    id: str
-    time: str
-    fields: dict[str, FieldSpec]
-
-
-class LabelSpec(_Part):
+class LabelSpec(Part):
     """Where outcomes come from and how long they are waited for, in event time."""
 
     window: Duration = 86_400_000
@@ -104,7 +47,7 @@ class LabelSpec(_Part):
         return self.negative_after if self.timeout == "importance" else None
 
 
-class ArmSpec(_Part):
+class ArmSpec(Part):
     """One competitor: a model, its hyper-parameters, the fields that it sees, its share of traffic."""
 
     model: str = Field(examples=["linear.logistic", "tree.hoeffding", "river:linear_model.LogisticRegression"])
@@ -134,7 +77,7 @@ METRIC_NAMES = {
 }
 
 
-class GuardrailSpec(_Part):
+class GuardrailSpec(Part):
     """An arm that is shown to be worse than the control by more than `margin` loses its share to it."""
 
     metric: str
@@ -142,7 +85,7 @@ class GuardrailSpec(_Part):
     alpha: float = Field(default=0.05, gt=0, lt=1, description="chance of ever draining an arm that is not worse")
 
 
-class NamespaceSpec(_Part):
+class NamespaceSpec(Part):
     """Experiments of one namespace with slots apart never share a unit."""
 
     name: Name
@@ -155,7 +98,7 @@ class NamespaceSpec(_Part):
         return self
 
 
-class ExperimentSpec(_Part):
+class ExperimentSpec(Part):
     """Who gets which arm."""
 
     name: Name = "default"
@@ -179,7 +122,7 @@ class ExperimentSpec(_Part):
     )
 
 
-class GateSpec(_Part):
+class GateSpec(Part):
     """What a snapshot must hold to before it serves, over the last `metrics.window_rows` rows."""
 
     loss_factor: float = Field(default=1.5, ge=1, le=1e6, description="so many times the last good one's loss is borne")
@@ -188,7 +131,7 @@ class GateSpec(_Part):
     patience_rows: int = Field(default=50_000, ge=10, description="after so many, the last good loss is out of date")
 
 
-class SnapshotSpec(_Part):
+class SnapshotSpec(Part):
     """When the learner writes its state, and how many are kept: the newest, and some good ones further apart."""
 
     every: Duration = 500
@@ -205,7 +148,7 @@ def _detectors(value: Any) -> Any:
     return {k: {} if v is None else v for k, v in value.items()} if isinstance(value, dict) else value
 
 
-class MetricsSpec(_Part):
+class MetricsSpec(Part):
     """How often progressive metrics are written; with `fading` (0.999, say) also metrics that forget by that factor.
 
     `drift` names the detectors that watch each arm's loss, by name or with their parameters.
@@ -216,7 +159,7 @@ class MetricsSpec(_Part):
     drift: Annotated[dict[str, dict[str, Any]], BeforeValidator(_detectors)] = Field(default={"adwin": {}})
 
 
-class TopicsSpec(_Part):
+class TopicsSpec(Part):
     """Partitions of the topics that scale; labels and training have one, which is the order of learning."""
 
     events: int = Field(default=2, ge=1, le=1000)
@@ -224,7 +167,7 @@ class TopicsSpec(_Part):
     replication: int = Field(default=1, ge=1, le=10)
 
 
-class Spec(_Part):
+class Spec(Part):
     """A whole pipeline. Build it with `stream.spec_load.load_spec`."""
 
     name: Name
@@ -307,6 +250,8 @@ def spec_hash(spec: Spec) -> str:
     for arm in kept["arms"].values():
         arm.pop("weight"), arm.pop("shadow")
     kept["event"].pop("writers")
+    for field in kept["event"]["fields"].values():
+        field.pop("private")
     for name, default in (("negative_after", 0), ("corrections", "first")):  # younger than many a pipeline
         if kept["label"][name] == default:
             kept["label"].pop(name)
