@@ -66,11 +66,23 @@ class Draws:
 
 
 class Rows(NamedTuple):
-    """numeric [n, f] with NaN for absent, categories [n, c] with 0 for absent, target [n]."""
+    """numeric [n, f] with NaN for absent, categories [n, c] with 0 for absent, target [n], weight [n] or none."""
 
     numeric: NDArray[np.float64]
     categories: NDArray[np.uint64]
     target: NDArray[Any]
+    weight: NDArray[np.float64] | None = None
+
+    def weighted(self) -> "Rows":
+        """With weights, of which some are no whole numbers."""
+        rng = np.random.default_rng(8)
+        return self._replace(weight=rng.choice([0.25, 0.5, 1.0, 2.0, 3.0], len(self.target)))
+
+    def weights(self) -> list[dict[str, float]]:
+        """For each row what River's `learn_one` is told of its weight."""
+        if self.weight is None:
+            return [{}] * len(self.target)
+        return [{"w": weight} for weight in self.weight.tolist()]
 
     def dicts(self) -> list[dict[str, Any]]:
         """The rows as River takes them: what is missing is not there; the numbers sort before the categories."""
@@ -110,7 +122,7 @@ def drifting(rows: int) -> Rows:
         collect(iter(synth.Agrawal(classification_function=f, seed=4 + f)), ("elevel", "car", "zipcode"), n)
         for f, n in ((0, third), (4, third), (7, rows - 2 * third))
     ]
-    joined = Rows(*(np.concatenate(columns) for columns in zip(*parts, strict=True)))
+    joined = Rows(*(np.concatenate(columns) for columns in zip(*(part[:3] for part in parts), strict=True)))
     rng = np.random.default_rng(3)
     joined.numeric[rng.random(joined.numeric.shape) < 0.1] = np.nan
     joined.categories[rng.random(joined.categories.shape) < 0.1] = 0
@@ -143,10 +155,28 @@ STREAMS: dict[str, Callable[[int], Rows]] = {
     "rbf, drifting": clusters,
     "led": lights,
     "flights": flights,
+    "agrawal, drifting, weighted": lambda rows: drifting(rows).weighted(),
 }
 
 
-class RiverForest(forest.ARFClassifier):
+class Weighing:
+    """River's adaptive forests take a weight and leave it out; this hands it to the trees, times the draw."""
+
+    weight = 1.0
+
+    def learn_one(self, x: dict[str, Any], y: Any, w: float = 1.0) -> None:
+        """See River."""
+        self.weight = w
+        super().learn_one(x, y)  # type: ignore[misc]
+
+    def _new_base_model(self) -> Any:
+        made = super()._new_base_model()  # type: ignore[misc]
+        learn_one = made.learn_one
+        made.learn_one = lambda x, y, w: learn_one(x, y, w=w * self.weight)
+        return made
+
+
+class RiverForest(Weighing, forest.ARFClassifier):
     """River's adaptive forest, on our draws."""
 
     def __init__(self, seed: int = 0, **params: Any) -> None:
@@ -166,7 +196,7 @@ class Numbers(linear_model.LinearRegression):
         return float(super().predict_one({name: value for name, value in x.items() if name[0] == "a"}))
 
 
-class RiverRegressor(forest.ARFRegressor):
+class RiverRegressor(Weighing, forest.ARFRegressor):
     """River's adaptive forest for numbers, on our draws."""
 
     def __init__(self, seed: int = 0, **params: Any) -> None:
@@ -204,6 +234,7 @@ VALUES: dict[str, Callable[[int], Rows]] = {
     "friedman": friedman,
     "planes, turned over": planes,
     "trump approval, again and again": trump,
+    "friedman, weighted": lambda rows: friedman(rows).weighted(),
 }
 
 
@@ -236,10 +267,10 @@ def run_river(model: Any, rows: Rows) -> tuple[NDArray[np.float64], list[Any]]:
     scores = np.zeros((len(rows.target), rows.classes))
     adaptive = isinstance(model, forest.ARFClassifier)
     log: list[Any] = []
-    for row, (x, y) in enumerate(zip(rows.dicts(), rows.target.tolist(), strict=True)):
+    for row, (x, y, w) in enumerate(zip(rows.dicts(), rows.target.tolist(), rows.weights(), strict=True)):
         for label, share in model.predict_proba_one(x).items():
             scores[row, label] = share
-        model.learn_one(x, y)
+        model.learn_one(x, y, **w)
         if adaptive:
             now = happenings(model)
             if (log[-1][1] if log else [(0, 0)] * len(now)) != now:
@@ -322,9 +353,9 @@ def numbers(rows: Rows, params: dict[str, Any], name: str = "friedman") -> Equal
     theirs = river_forest(rows, params, RiverRegressor)
     begin = time.perf_counter()
     wanted = []
-    for x, y in zip(rows.dicts(), rows.target.tolist(), strict=True):
+    for x, y, w in zip(rows.dicts(), rows.target.tolist(), rows.weights(), strict=True):
         wanted.append(theirs.predict_one(x))
-        theirs.learn_one(x, y)
+        theirs.learn_one(x, y, **w)
     middle = time.perf_counter()
     scores = ours.score_learn(*rows)
     end = time.perf_counter()

@@ -34,7 +34,7 @@ def new(rows: Rows, made: type[Forest] = AdaptiveForest, **params: Any) -> Fores
 
 
 def cut(rows: Rows, begin: int, end: int) -> Rows:
-    return Rows(*(column[begin:end] for column in rows))
+    return Rows(*(None if column is None else column[begin:end] for column in rows))
 
 
 def digest(model: Forest) -> str:
@@ -63,6 +63,7 @@ def assert_same_trees(model: Forest, river: Any, rows: Rows) -> None:
     [
         (drifting, 1500, {"n_models": 3, "seed": 5}, 0),
         (drifting, 1800, SENSITIVE, 2),
+        (lambda rows: drifting(rows).weighted(), 1200, SENSITIVE, 1),
         (drifting, 1500, SENSITIVE | {"warning_delta": None, "max_features": 0.5, "leaf_prediction": "mc"}, 1),
         (clusters, 800, SENSITIVE | {"drift_delta": None, "disable_weighted_vote": True, "lambda_value": 2}, 0),
         (clusters, 700, SENSITIVE | {"max_features": None, "leaf_prediction": "nb", "split_criterion": "gini"}, 0),
@@ -92,7 +93,9 @@ def test_flights_whose_categories_are_64_bit_ids_of_many_values_are_voted_on_as_
     assert found.weights_difference == 0
 
 
-@pytest.mark.parametrize(("stream", "count"), [(drifting, 1200), (clusters, 600)])
+@pytest.mark.parametrize(
+    ("stream", "count"), [(drifting, 1200), (clusters, 600), (lambda rows: drifting(rows).weighted(), 800)]
+)
 def test_bagging_is_rivers_at_every_event(stream: Any, count: int) -> None:
     rows = stream(count)
     params = {"n_models": 3, "seed": 2, "grace_period": 50, "delta": 0.05, "tau": 0.2}
@@ -112,6 +115,30 @@ def test_with_its_own_seeds_a_forest_is_within_rivers_spread(case: Case) -> None
     ours, apart = compare(case, golden["values"])
     assert abs(apart) < ERRORS_MAX
     assert theirs.min() - 2 * theirs.std() <= min(ours) <= max(ours) <= theirs.max() + 2 * theirs.std()
+
+
+@pytest.mark.parametrize("made", [AdaptiveForest, Forest])
+def test_a_row_that_weighs_nothing_is_scored_and_not_learned(made: type[Forest]) -> None:
+    rows = drifting(400)
+    model = new(rows, made, n_models=2)
+    model.score_learn(*cut(rows, 0, 300))
+    before, rest = model.arrays(), cut(rows, 300, 400)
+    scores = model.score_learn(*rest._replace(weight=np.zeros(100)))
+    assert np.array_equal(scores, model.score(*rest[:2]))
+    after = model.arrays()
+    assert {name for name, a in before.items() if not np.array_equal(a, after[name])} == {"counters"}
+    assert model.stats()["rows"] == 400
+    model.score_learn(*rest)
+    assert not np.array_equal(model.score(*rest[:2]), scores)
+
+
+@pytest.mark.parametrize("weight", [-1.0, np.nan, np.inf, 1e101])
+def test_a_weight_that_is_none_is_refused(weight: float) -> None:
+    rows = drifting(30)
+    model = new(rows)
+    with pytest.raises(ValueError, match=r"weight: every one must be 0 or in 1e-100\.\.1e\+100"):
+        model.score_learn(*rows._replace(weight=np.full(30, weight)))
+    assert model.stats()["rows"] == 0
 
 
 @pytest.fixture(scope="module")

@@ -19,7 +19,7 @@ def new(rows: Rows, **params: Any) -> RegressorForest:
 
 
 def cut(rows: Rows, begin: int, end: int) -> Rows:
-    return Rows(*(column[begin:end] for column in rows))
+    return Rows(*(None if column is None else column[begin:end] for column in rows))
 
 
 def digest(model: RegressorForest) -> str:
@@ -44,6 +44,24 @@ def test_predictions_warnings_and_drifts_are_rivers(stream: Rows, params: dict[s
     assert line.rows == 1500
     assert line.difference <= 1e-9
     assert line.weights_difference == 0
+
+
+def test_predictions_of_weighted_rows_are_those_of_rivers_trees(stream: Rows) -> None:
+    line = numbers(cut(stream, 0, 1000).weighted(), SENSITIVE)
+    assert line.difference <= 1e-9
+    assert line.weights_difference == 0
+
+
+def test_a_row_that_weighs_nothing_is_predicted_and_not_learned(stream: Rows) -> None:
+    model = new(stream, n_models=2)
+    model.score_learn(*cut(stream, 0, 300))
+    before, rest = model.arrays(), cut(stream, 300, 400)
+    scores = model.score_learn(*rest._replace(weight=np.zeros(100)))
+    assert np.array_equal(scores, model.score(*rest[:2]))
+    after = model.arrays()
+    assert {name for name, a in before.items() if not np.array_equal(a, after[name])} == {"counters"}
+    with pytest.raises(ValueError, match="weight: every one must be 0 or in"):
+        model.score_learn(*rest._replace(weight=np.full(100, -1.0)))
 
 
 def test_weighted_means_are_means_though_rivers_are_divided_once_more(stream: Rows) -> None:

@@ -52,6 +52,12 @@ def begin_row(counters: Ints, habits: Habits, member: Member, progress: Ints, we
 
 
 @compiled
+def pass_over(progress: Ints) -> None:
+    """Learn nothing of a row that weighs nothing; its draw is spent."""
+    progress[DRAWN] = progress[LEFT] = 0
+
+
+@compiled
 def learns_now(progress: Ints) -> bool:
     """Whether the row is still to be learned, or a leaf waits for its split attempt."""
     return bool(progress[LEFT] > 0 or progress[DUE_FRONT] >= 0 or progress[DUE_BACK] >= 0)

@@ -11,7 +11,7 @@ from typing import Any, cast
 import numpy as np
 
 from stream.jit import cached, compiled, digest_of
-from stream.learn.forest.judge import begin_row, judge, learns_now, settle
+from stream.learn.forest.judge import begin_row, judge, learns_now, pass_over, settle
 from stream.learn.forest.layout import (
     BACK,
     DONE,
@@ -41,7 +41,6 @@ from stream.learn.tree.layout import (
     ROWS,
     SUBSET_DRAWS,
     WEIGHT,
-    YES,
     Ids,
     Ints,
     Parts,
@@ -59,7 +58,7 @@ ONCE = cast(float, np.float64(1.0))
 FRONT_DUE, BACK_DUE = cast(int, np.int64(DUE_FRONT)), cast(int, np.int64(DUE_BACK))
 learn_row = row_learner(leaf_update(observe_subset))
 Attempt = Callable[[Any, Any, Any, Ints, int, int], bool]
-Grow = Callable[[State, State, Rules, Rules, Parts, Habits, Member, Ints, Reals, Ids, Ints, Reals, Reals], int]
+Grow = Callable[[State, State, Rules, Rules, Parts, Habits, Member, Ints, Reals, Ids, Ints, Reals, Reals, Reals], int]
 
 
 @compiled
@@ -95,10 +94,10 @@ attempt = attempter(attempt_split)
 
 
 @compiled
-def look(state: State, rules: Rules, numeric: Reals, categories: Ids, out: Reals) -> None:
-    """The tree's vote on a row that it does not learn."""
+def look(state: State, rules: Rules, numeric: Reals, categories: Ids, out: Reals, counted: bool) -> None:
+    """The tree's vote on a row that it does not learn; of one that is counted observers note what they were asked."""
     leaf, _direct = descend(state, rules, ROOT, numeric, categories, NO)
-    predict(state, rules, leaf, numeric, categories, out, YES)
+    predict(state, rules, leaf, numeric, categories, out, counted)
 
 
 def _entry_points(sources: int) -> tuple[Grow, Callable[[Reals, Reals, Reals], None]]:
@@ -115,19 +114,24 @@ def _entry_points(sources: int) -> tuple[Grow, Callable[[Reals, Reals, Reals], N
         numeric: Reals,
         categories: Ids,
         target: Ints,
+        weight: Reals,
         votes: Reals,
         weights: Reals,
     ) -> int:
-        """Vote on each row into votes[row] (zero on entry), with weights[row], then learn it."""
+        """Vote on each row into votes[row] (zero on entry), with weights[row]; then learn it by its weight[row]."""
         _ = sources
         while progress[ROW] < len(target):
             row = progress[ROW]
             label = target[row]
             if progress[LEFT] < 0:
                 begin_row(front.counters, habits, member, progress, weights[row : row + 1])
+                if weight[row] == 0.0:
+                    pass_over(progress)
                 if progress[DRAWN] == 0:
-                    look(front, rules, numeric[row], categories[row], votes[row])
-                    judge(member, progress, votes[row], label)
+                    counted = weight[row] != 0.0
+                    look(front, rules, numeric[row], categories[row], votes[row], counted)
+                    if counted:
+                        judge(member, progress, votes[row], label)
             while learns_now(progress):
                 if progress[DUE_FRONT] < 0 and progress[DUE_BACK] < 0:
                     growing = member.counts[GROWING] != 0
@@ -135,7 +139,7 @@ def _entry_points(sources: int) -> tuple[Grow, Callable[[Reals, Reals, Reals], N
                         return ROOM
                     if growing and not room(back, rules.categories, progress, BACK):
                         return ROOM
-                    weight = ONCE if habits.repeats else float(progress[DRAWN])
+                    once = weight[row] * (ONCE if habits.repeats else float(progress[DRAWN]))
                     if growing:
                         back.counters[SUBSET_DRAWS] = front.counters[SUBSET_DRAWS]
                         back.counters[ROWS] = front.counters[ROWS]
@@ -146,7 +150,7 @@ def _entry_points(sources: int) -> tuple[Grow, Callable[[Reals, Reals, Reals], N
                             numeric[row],
                             categories[row],
                             label,
-                            weight,
+                            once,
                             parts.weight[1],
                             parts.weight[0],
                         )
@@ -157,7 +161,7 @@ def _entry_points(sources: int) -> tuple[Grow, Callable[[Reals, Reals, Reals], N
                     if not first:
                         out[:] = 0.0
                     progress[DUE_FRONT] = learn_row(
-                        front, rules, numeric[row], categories[row], label, weight, out, parts.weight[0]
+                        front, rules, numeric[row], categories[row], label, once, out, parts.weight[0]
                     )
                     if first:
                         judge(member, progress, out, label)

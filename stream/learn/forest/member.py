@@ -73,8 +73,8 @@ class Grower:
         self.trees = [SubsetTree(*shape, **asdict(params)) for _ in range(2)]
         self.record: Member = new_member(shape[2])
 
-    def learn(self, numeric: Reals, categories: Ids, target: Ints, votes: Reals, weights: Reals) -> None:
-        """Vote on each row into votes [n, k], with its weight into weights [n], then learn it."""
+    def learn(self, numeric: Reals, categories: Ids, target: Ints, weight: Reals, votes: Reals, weights: Reals) -> None:
+        """Vote on each row into votes [n, k], with the tree's weight into weights [n]; then learn it by its own."""
         progress = new_progress()
         happened = -1
         while happened != DONE:
@@ -84,7 +84,7 @@ class Grower:
             quiet = rules._replace(leaf_mode=MAJORITY) if rules.leaf_mode == BAYES else rules
             happened = grow_block(
                 front._state, back._state, rules, quiet, front._parts, self._habits, self.record, progress,
-                numeric, categories, target, votes, weights,
+                numeric, categories, target, weight, votes, weights,
             )  # fmt: skip
             if happened == ROOM:
                 self._make_room(progress)

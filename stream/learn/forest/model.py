@@ -24,7 +24,7 @@ from stream.learn.forest.pack import joined, parted
 from stream.learn.forest.params import AdaptiveParams, BaggingParams
 from stream.learn.tree.kernel import score_block
 from stream.learn.tree.layout import Ids, Ints, Reals
-from stream.learn.tree.model import check_arrays, read_only
+from stream.learn.tree.model import WEIGHT_MAX, WEIGHT_MIN, check_arrays, read_only
 
 VERSION = 1
 VOTES_MAX = 2**20  # numbers of votes held at once; so a piece of rows is as long as that allows
@@ -51,19 +51,22 @@ class Forest:
         attributes = self.shape[0] + self.shape[1]
         return [Grower(self.shape, self.params.tree(attributes, seed), habits) for seed in seeds]
 
-    def score_learn(self, numeric: Reals, categories: Ids, target: Ints) -> Reals:
+    def score_learn(self, numeric: Reals, categories: Ids, target: Ints, weight: Reals | None = None) -> Reals:
         """For each row in order: its class probabilities, then learn it. Returns [n, classes].
 
-        numeric [n, f], categories [n, c], target [n] in 0..classes-1. A row is all zeros while no tree has
-        seen anything. ValueError on bad input, before anything is learned.
+        numeric [n, f], categories [n, c], target [n] in 0..classes-1, weight [n] 0 (the row is scored only) or
+        1e-100..1e100. A row is all zeros while no tree has seen anything. ValueError on bad input, before
+        anything is learned.
         """
         numeric, categories = self._inputs(numeric, categories)
         target = read_only(target, np.int64, (len(numeric),), "target")
         if len(target) and not (target.min() >= 0 and target.max() < self.shape[2]):
             raise ValueError(f"target {target.min()}..{target.max()}: allowed are 0..{self.shape[2] - 1}")
 
+        weight = weights_of(weight, len(target), WEIGHT_MIN, WEIGHT_MAX)
+
         def learn(tree: int, rows: slice, votes: Reals, weights: Reals) -> None:
-            self.growers[tree].learn(numeric[rows], categories[rows], target[rows], votes, weights)
+            self.growers[tree].learn(numeric[rows], categories[rows], target[rows], weight[rows], votes, weights)
 
         return self._vote(len(target), learn)
 
@@ -167,6 +170,14 @@ class Forest:
             read_only(numeric, np.float64, (rows, self.shape[0]), "numeric"),
             read_only(categories, np.uint64, (rows, self.shape[1]), "categories"),
         )
+
+
+def weights_of(given: Reals | None, rows: int, least: float, most: float) -> Reals:
+    """The weights of events as kernels take them; ValueError when one is not allowed."""
+    weight: Reals = read_only(np.ones(rows) if given is None else given, np.float64, (rows,), "weight")
+    if not ((weight == 0.0) | ((weight >= least) & (weight <= most))).all():
+        raise ValueError(f"weight: every one must be 0 or in {least}..{most}")
+    return weight
 
 
 class AdaptiveForest(Forest):

@@ -37,6 +37,7 @@ from stream.learn.tree.layout import (
 )
 
 draw: Any = judging.draw
+pass_over: Any = judging.pass_over
 settle: Any = judging.settle
 draw_subset: Any = subsets.draw_subset
 # Record.errors: predictions judged and their mean squared error, since the tree took its place; then count, mean
@@ -75,7 +76,7 @@ def observe_subset(
 room: Any = kernel.room
 attempt = kernel.attempter(attempt_split)
 learn_row: Any = row_learner(observe_subset)
-Grow = Callable[[State, State, Rules, Parts, Habits, Record, Ints, Reals, Ids, Reals, Reals, Reals], int]
+Grow = Callable[[State, State, Rules, Parts, Habits, Record, Ints, Reals, Ids, Reals, Reals, Reals, Reals], int]
 
 
 @compiled
@@ -109,10 +110,11 @@ def _entry_points(sources: tuple[int, int]) -> Grow:
         numeric: Reals,
         categories: Ids,
         target: Reals,
+        weight: Reals,
         votes: Reals,
         weights: Reals,
     ) -> int:
-        """Predict each row into votes[row], with the error until then in weights[row]; then learn it."""
+        """Predict each row into votes[row], with the error until then in weights[row]; then learn it by weight[row]."""
         _ = sources
         attributes = rules.numeric + rules.categories
         detects = habits.warning_delta > 0.0 or habits.drift_delta > 0.0
@@ -121,23 +123,26 @@ def _entry_points(sources: tuple[int, int]) -> Grow:
             if progress[LEFT] < 0:
                 draw(front.counters, habits, progress)
                 weights[row] = record.errors[SQUARED]
+                if weight[row] == 0.0:
+                    pass_over(progress)
                 if progress[DRAWN] == 0:
                     votes[row] = score_row(front, rules, numeric[row], categories[row])
-                    judge(record.errors, target[row] - votes[row], False)
+                    if weight[row] != 0.0:
+                        judge(record.errors, target[row] - votes[row], False)
             if progress[LEFT] > 0:
                 growing = record.counts[GROWING] != 0
                 if not room(front, attributes, progress, FRONT):
                     return ROOM
                 if growing and not room(back, attributes, progress, BACK):
                     return ROOM
-                weight = float(progress[DRAWN])
+                once = weight[row] * float(progress[DRAWN])
                 out = votes[row : row + 1]
                 if growing:
                     back.counters[SUBSET_DRAWS] = front.counters[SUBSET_DRAWS]
                     back.counters[ROWS] = front.counters[ROWS]
-                    progress[DUE_BACK] = learn_row(back, rules, numeric[row], categories[row], target[row], weight, out)
+                    progress[DUE_BACK] = learn_row(back, rules, numeric[row], categories[row], target[row], once, out)
                     front.counters[SUBSET_DRAWS] = back.counters[SUBSET_DRAWS]
-                progress[DUE_FRONT] = learn_row(front, rules, numeric[row], categories[row], target[row], weight, out)
+                progress[DUE_FRONT] = learn_row(front, rules, numeric[row], categories[row], target[row], once, out)
                 judge(record.errors, target[row] - votes[row], detects)
                 progress[LEFT] = 0
             if not attempt(back, rules, parts, progress, BACK_DUE, BACK):

@@ -7,12 +7,12 @@ import numpy as np
 
 from stream.learn.forest.layout import BACK, DONE, DRIFTED, FRONT, ROOM, Habits, new_member, new_progress
 from stream.learn.forest.member import START_BYTES, Grower
-from stream.learn.forest.model import Forest
+from stream.learn.forest.model import Forest, weights_of
 from stream.learn.forest.params import AdaptiveParams
 from stream.learn.forest.regress_kernel import SQUARED, Record, grow_block
 from stream.learn.regress import HoeffdingRegressor, layout
 from stream.learn.regress.kernel import score_block
-from stream.learn.regress.model import SIZE_MAX
+from stream.learn.regress.model import SIZE_MAX, WEIGHT_MIN
 from stream.learn.regress.shared import index_state
 from stream.learn.tree.layout import (
     BYTES,
@@ -100,8 +100,8 @@ class RegressGrower(Grower):
         record: Any = Record(new.counts, np.zeros(6), new.window, new.buckets)
         self.record = record
 
-    def learn(self, numeric: Reals, categories: Ids, target: Any, votes: Reals, weights: Reals) -> None:
-        """Predict each row into votes [n], with the error until then in weights [n], then learn it."""
+    def learn(self, numeric: Reals, categories: Ids, target: Any, weight: Reals, votes: Reals, weights: Reals) -> None:
+        """Predict each row into votes [n], with the error until then in weights [n]; then learn it by its weight."""
         progress = new_progress()
         happened = -1
         while happened != DONE:
@@ -110,7 +110,7 @@ class RegressGrower(Grower):
             record: Any = self.record
             happened = grow_block(
                 front._state, back._state, front._rules, front._parts, self._habits, record, progress,
-                numeric, categories, target, votes, weights,
+                numeric, categories, target, weight, votes, weights,
             )  # fmt: skip
             if happened == ROOM:
                 self._make_room(progress)
@@ -139,20 +139,21 @@ class RegressorForest(Forest):
         width = self.params.features(sum(shape))
         return [RegressGrower(shape, self.params.regressor(), (width, seed), habits) for seed in seeds]
 
-    def score_learn(self, numeric: Reals, categories: Ids, target: Any) -> Reals:
+    def score_learn(self, numeric: Reals, categories: Ids, target: Any, weight: Reals | None = None) -> Reals:
         """For each row in order: its prediction, then learn it. Returns [n].
 
-        numeric [n, f], categories [n, c], target [n] within +-1e30. A row is 0 while no tree has seen anything.
-        ValueError on bad input, before anything is learned.
+        numeric [n, f], categories [n, c], target [n] within +-1e30, weight [n] 0 (the row is scored only) or
+        1e-30..1e30. A row is 0 while no tree has seen anything. ValueError on bad input, before anything is learned.
         """
         numeric, categories = self._inputs(numeric, categories)
         target = read_only(target, np.float64, (len(numeric),), "target")
+        weight = weights_of(weight, len(target), WEIGHT_MIN, SIZE_MAX)
         if not (np.abs(target) <= SIZE_MAX).all():
             raise ValueError(f"target: every one must be within +-{SIZE_MAX}")
 
         def learn(tree: int, rows: slice, votes: Reals, weights: Reals) -> None:
             grower: Any = self.growers[tree]
-            grower.learn(numeric[rows], categories[rows], target[rows], votes[:, 0], weights)
+            grower.learn(numeric[rows], categories[rows], target[rows], weight[rows], votes[:, 0], weights)
 
         return self._vote(len(target), learn)[:, 0].copy()
 
