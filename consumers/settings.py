@@ -39,6 +39,9 @@ class Settings(BaseSettings):
     elasticsearch: str = Field(default="http://127.0.0.1:9200", description="address documents are shipped to")
     elasticsearch_key: Path | None = Field(default=None, description="file with the API key for it; none if absent")
     elasticsearch_ca: Path | None = Field(default=None, description="PEM of who signed its certificate")
+    kibana: str | None = Field(default=None, description="address `elk` puts dashboards and rules at; none if absent")
+    kibana_key: Path | None = Field(default=None, description="file with the API key for it; none if absent")
+    kibana_ca: Path | None = Field(default=None, description="PEM of who signed its certificate")
     ship_spool_bytes_max: int = Field(
         default=1 << 30, ge=1 << 12, description="on disk while Elasticsearch is away; then reading from Kafka pauses"
     )
