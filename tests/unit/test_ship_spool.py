@@ -32,6 +32,7 @@ def test_what_is_delivered_is_gone_and_its_number_is_not_given_again(tmp_path: P
         spool.put(records(1, first=n))
     spool.start_after(2)
     assert spool.numbers == [3]
+    assert spool.bytes == sum(p.stat().st_size for p in tmp_path.iterdir()) > 0
     again = Spool(tmp_path, 1 << 20)
     again.start_after(9)
     assert again.numbers == []
