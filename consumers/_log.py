@@ -1,14 +1,17 @@
 """Application logs: one canonical JSON line an event, in Elastic's common schema, on stderr and, if wanted, on Kafka.
 
-Sending a line to the `logs` topic never blocks the work: the queue is bounded, and what does not fit is counted in
-the next line that does.
+A line names pipeline, step and spec; of one event also its id and trace id. Sending a line to the `logs` topic never
+blocks the work: the queue is bounded, and what does not fit is counted in the next line that does. Where the spec has
+private fields, what an exception says is withheld: it may cite a value. Its type and its stack stay.
 """
 
 import logging
 import queue
 import sys
 import threading
+import traceback
 from collections.abc import MutableMapping
+from types import TracebackType
 from typing import Any, TextIO, cast
 
 import ecs_logging
@@ -18,8 +21,11 @@ from kafka.errors import KafkaError
 from consumers._kafka import make_producer
 from consumers.settings import Settings
 from stream.spec import Spec
+from stream.trace import trace_id
 
 _LINES_MAX = 10_000
+_WITHHELD = "withheld: the spec has private fields"
+Event = MutableMapping[str, Any]
 
 
 class _KafkaLines:
@@ -62,6 +68,10 @@ def set_up(settings: Settings, spec: Spec | None = None, step: str = "") -> None
     logging.basicConfig(level=logging.ERROR, format="%(name)s: %(message)s")
     logging.getLogger("kafka").setLevel(logging.CRITICAL)  # its errors reach people as ours, once
     carrier = _KafkaLines(settings, spec.topic("logs")) if settings.log_topic and spec else None
+    discreet = spec is not None and bool(spec.event.private)
+    if discreet:
+        sys.excepthook = _discreet_end
+        threading.excepthook = lambda told: _discreet_end(told.exc_type, told.exc_value, told.exc_traceback)
 
     def printer(_: Any, __: str, line: Any) -> str:
         text = line if isinstance(line, str) else str(line)
@@ -69,7 +79,7 @@ def set_up(settings: Settings, spec: Spec | None = None, step: str = "") -> None
             carrier.put(text)
         return text
 
-    def context(_: Any, __: str, event: MutableMapping[str, Any]) -> MutableMapping[str, Any]:
+    def context(_: Any, __: str, event: Event) -> Event:
         event.setdefault("service.name", "headwater")
         event.setdefault("headwater.pipeline", spec.name if spec else "")
         event.setdefault("headwater.step", step)
@@ -78,10 +88,45 @@ def set_up(settings: Settings, spec: Spec | None = None, step: str = "") -> None
             event["headwater.dropped_lines"] = carrier.dropped
         return event
 
+    def about_event(_: Any, __: str, event: Event) -> Event:
+        """`event_id=…` makes the line one about an event."""
+        event_id = event.pop("event_id", None)
+        if event_id is not None and spec is not None:
+            event.update({"headwater.event.id": event_id, "trace.id": trace_id(spec.name, event_id)})
+        return event
+
+    def about_error(_: Any, __: str, event: Event) -> Event:
+        return _error(event, discreet)
+
     as_ecs: Any = ecs_logging.StructlogFormatter()
     structlog.configure(
-        processors=[structlog.processors.add_log_level, context, as_ecs, printer],
+        processors=[structlog.processors.add_log_level, about_event, about_error, context, as_ecs, printer],
         wrapper_class=structlog.make_filtering_bound_logger(level),
         logger_factory=structlog.WriteLoggerFactory(file=cast(TextIO, _Stderr())),
         cache_logger_on_first_use=True,
     )
+
+
+def _error(event: Event, discreet: bool) -> Event:
+    """`error=…` and `exc_info=…` as the common schema has them."""
+    given, said = event.pop("exc_info", None), event.pop("error", None)
+    found = sys.exc_info()[1] if given is True else given
+    if isinstance(found, BaseException):
+        event["error.type"] = type(found).__name__
+        event["error.message"] = _WITHHELD if discreet else str(found)
+        event["error.stack_trace"] = _stack(found, discreet)
+    if said is not None:
+        event["error.message"] = said if isinstance(said, str) else str(said)
+    return event
+
+
+def _stack(error: BaseException, discreet: bool) -> str:
+    if not discreet:
+        return "".join(traceback.format_exception(error))
+    frames = "".join(traceback.format_tb(error.__traceback__))
+    return f"Traceback (most recent call last):\n{frames}{type(error).__name__} ({_WITHHELD})\n"
+
+
+def _discreet_end(kind: type[BaseException], error: BaseException | None, trace: TracebackType | None) -> None:
+    """What the process, or a thread of it, says when it ends by a bug."""
+    sys.stderr.write(_stack((error or kind()).with_traceback(trace), discreet=True))

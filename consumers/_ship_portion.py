@@ -8,7 +8,7 @@ from kafka import TopicPartition
 from stream.arrive.records import Record, Records
 from stream.errors import DataError
 from stream.ship.datasets import DATASETS, Dataset
-from stream.ship.documents import Document, Unreadable, maker
+from stream.ship.documents import Document, Unreadable, maker, withheld_of
 from stream.spec import Spec
 
 PORTION_BYTES_MAX = 2 << 20  # of values; a document is up to five times as long
@@ -31,7 +31,7 @@ class Press:
             raise DataError(f"topics to ship: found {', '.join(unknown)}; allowed: {', '.join(DATASETS)}")
         self.datasets: dict[str, Dataset] = {spec.topic(t): DATASETS[t] for t in topics or DATASETS}
         self.streams = [d.stream(spec.name) for d in self.datasets.values()]
-        self._makers = {topic: maker(d, spec.name) for topic, d in self.datasets.items()}
+        self._makers = {topic: maker(d, spec.name, withheld_of(spec)) for topic, d in self.datasets.items()}
 
     def portion(self, records: list[Record]) -> Portion:
         """What these records make."""

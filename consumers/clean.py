@@ -67,7 +67,8 @@ class CleanStep:
 
     def __init__(self, spec: Spec, settings: Settings) -> None:
         self._spec = spec
-        self._decoder = Decoder(event_schema(spec), find_writer(spec, settings))
+        discreet = bool(spec.event.private)
+        self._decoder = Decoder(event_schema(spec), find_writer(spec, settings), discreet=discreet)
         self._cleaner = Cleaner(spec)
         self._intake = Intake(spec, self._decoder)
         self.counts: dict[int, CleanCounts] = {}

@@ -55,7 +55,7 @@ def make_decoder(spec: Spec, settings: Settings) -> Decoder:
             found: EventSchema | None = find(key)
             return found
 
-    return Decoder(event_schema(spec), find_alone)
+    return Decoder(event_schema(spec), find_alone, discreet=bool(spec.event.private))
 
 
 class PredictServer:

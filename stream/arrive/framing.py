@@ -108,6 +108,7 @@ class Decoder:
     `find_writer` gets a fingerprint (8 bytes) or a registry id (int) and gives the schema or None; it may
     raise what stops the step (a BrokerError), or SchemaError for one that is known but refused. Schemas are
     kept, refusals and unknowns are not. `size_max` is in bytes, head included. A timestamp decodes to an int.
+    discreet: refusals say what kind of fault it is, and cite nothing of the bytes.
     """
 
     def __init__(
@@ -115,8 +116,10 @@ class Decoder:
         reader: EventSchema,
         find_writer: Callable[[bytes | int], EventSchema | None],
         size_max: int = EVENT_BYTES_MAX,
+        discreet: bool = False,
     ) -> None:
         self.reader = reader
+        self._discreet = discreet
         self._find_writer = find_writer
         self._size_max = size_max
         self._plans: dict[bytes, Plan] = {}
@@ -145,7 +148,7 @@ class Decoder:
         except MemoryError:
             raise
         except Exception as error:  # whatever fastavro meets in the bytes is the event's fault
-            return _undecodable(error, source, size)
+            return _undecodable(error, source, size, self._discreet)
         return record
 
     def plan(self, value: bytes) -> Plan | Reject:
@@ -160,7 +163,7 @@ class Decoder:
             return Reject("value.too_large", f"a value of {len(value)} bytes, at most {self._size_max} allowed")
         framed = unframe(value)
         if isinstance(framed, Reject):
-            return framed
+            return Reject(framed.code, f"{len(value)} bytes of no known framing") if self._discreet else framed
         try:
             writer = self._find_writer(framed.key)
         except SchemaError as error:
@@ -181,8 +184,10 @@ def _trailing(used: int, size: int) -> Reject:
     return Reject("avro.trailing", f"{size - used} bytes left over after a record that ends at byte {used} of {size}")
 
 
-def _undecodable(error: Exception, source: BytesIO, size: int) -> Reject:
+def _undecodable(error: Exception, source: BytesIO, size: int, discreet: bool) -> Reject:
     place = f"at byte {source.tell()} of {size}"
+    if discreet:
+        return Reject("avro.undecodable", f"{type(error).__name__} {place}")
     said = _ADDRESS.sub("", str(error))[:500]  # equal bytes are to have equal words
     return Reject("avro.undecodable", f"{type(error).__name__} {place}: {said or 'the value ends too early'}")
 

@@ -32,20 +32,27 @@ class Findings:
             self.changes.setdefault(row, []).append(what)
 
 
+def said(spec: FieldSpec, value: Any) -> str:
+    """A number for a message; of a private field only that it is one."""
+    return "a private number" if spec.private else f"{value:g}"
+
+
 Rule = Callable[[str, FieldSpec, NDArray[Any], Findings], NDArray[Any]]
 
 
 def finite(name: str, spec: FieldSpec, values: NDArray[Any], found: Findings) -> NDArray[Any]:
     """NaN and ±inf given as values are refused (a missing number is a null, and arrives here masked)."""
     for row in np.flatnonzero(np.isinf(values)).tolist():
-        found.reject(row, "value.not_finite", f"{name}: found {values[row]}; a finite number is wanted")
+        found.reject(row, "value.not_finite", f"{name}: found {said(spec, values[row])}; a finite number is wanted")
     return values
 
 
 def magnitude(name: str, spec: FieldSpec, values: NDArray[Any], found: Findings) -> NDArray[Any]:
     """Numbers too large to compute with are refused."""
     for row in np.flatnonzero(np.abs(values) > MAGNITUDE_MAX).tolist():
-        found.reject(row, "value.too_large_number", f"{name}: found {values[row]:g}; at most ±{MAGNITUDE_MAX:g}")
+        found.reject(
+            row, "value.too_large_number", f"{name}: found {said(spec, values[row])}; at most ±{MAGNITUDE_MAX:g}"
+        )
     return values
 
 
@@ -62,7 +69,7 @@ def in_range(name: str, spec: FieldSpec, values: NDArray[Any], found: Findings) 
         clipped: NDArray[Any] = np.clip(values, low, high)
         return clipped
     for row in np.flatnonzero(outside).tolist():
-        found.reject(row, "value.out_of_range", f"{name}: found {values[row]:g}; {low} to {high} is allowed")
+        found.reject(row, "value.out_of_range", f"{name}: found {said(spec, values[row])}; {low} to {high} is allowed")
     return values
 
 

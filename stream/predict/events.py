@@ -41,8 +41,18 @@ class FieldInfo:
 
 def _wrong(name: str, given: Any, allowed: str) -> InvalidRequest:
     shown = repr(given) if len(repr(given)) <= 80 else f"{repr(given)[:77]}..."
-    word = _WORDS.get(type(given), type(given).__name__)
-    return InvalidRequest("field.wrong_type", f"{name}: found {shown} ({word}); {allowed} is wanted")
+    return InvalidRequest("field.wrong_type", f"{name}: found {shown} ({_word(given)}); {allowed} is wanted")
+
+
+def _word(given: Any) -> str:
+    return _WORDS.get(type(given), type(given).__name__)
+
+
+def _discreet(name: str, given: Any, wrong: InvalidRequest) -> InvalidRequest:
+    """The same refusal of a private value, which tells its type and no more."""
+    if wrong.reason != "field.wrong_type":
+        return wrong
+    return InvalidRequest(wrong.reason, f"{name}: found a private {_word(given)}; {str(wrong).rpartition('); ')[2]}")
 
 
 def _whole(bits: int) -> Callable[[str, Any], int]:
@@ -109,6 +119,7 @@ class EventReader:
 
     def __init__(self, spec: Spec, schema: EventSchema) -> None:
         self._id, self._time = spec.event.id, spec.event.time
+        self._private = spec.event.private
         self._checks = {f.name: (_checker(f.type.bare), f.nullable) for f in schema.fields}
         self._id_type = next(f for f in schema.fields if f.name == self._id).type.bare.type
         used = {n for n, f in spec.event.fields.items() if f.type != "ignore"} | {spec.experiment.unit}
@@ -121,22 +132,29 @@ class EventReader:
         """The event. A None is a null; an absent time is now, an absent id is made. Raises InvalidRequest."""
         event: dict[str, Any] = dict(self._defaults)
         for name, value in given.items():
-            known = self._checks.get(name)
-            if known is None:
-                raise self.unknown(name)
-            check, nullable = known
-            if check is None:
-                raise _wrong(name, value, "no value by name (this pipeline makes no use of the field), or `avro`")
-            if value is not None:
-                event[name] = check(name, value)
-            elif nullable:
-                event[name] = None
-            else:
-                raise InvalidRequest("value.missing", f"{name}: null; the event's schema allows no null here")
+            try:
+                event[name] = self._checked(name, value)
+            except InvalidRequest as wrong:
+                if name in self._private:
+                    raise _discreet(name, value, wrong) from None
+                raise
         for name in self._needed:
             if name not in event:
                 raise InvalidRequest("value.missing", f"{name}: missing; the event's schema gives no default")
         return self.complete(event, event_id, now_ms)
+
+    def _checked(self, name: str, value: Scalar) -> Any:
+        known = self._checks.get(name)
+        if known is None:
+            raise self.unknown(name)
+        check, nullable = known
+        if check is None:
+            raise _wrong(name, value, "no value by name (this pipeline makes no use of the field), or `avro`")
+        if value is not None:
+            return check(name, value)
+        if not nullable:
+            raise InvalidRequest("value.missing", f"{name}: null; the event's schema allows no null here")
+        return None
 
     def unknown(self, name: str) -> InvalidRequest:
         """What to say of a field that the event does not have."""

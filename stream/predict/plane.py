@@ -89,6 +89,7 @@ class Plane:
     def __init__(self, spec: Spec, decode: Decode | None = None) -> None:
         schema = event_schema(spec)
         self.spec, self.spec_hash = spec, spec.hash
+        self._discreet = bool(spec.event.private)
         self.events = EventReader(spec, schema)
         self._assignment = Assigner(spec)
         self._assignment.many([""])  # so that no caller waits for the compiler
@@ -116,7 +117,7 @@ class Plane:
 
     def shadows(self, block: Block, served: Served) -> Shadows:
         """What shadow arms say of a block, once somebody asks."""
-        return Shadows(block, served, self._shadowing) if self._shadowing else NO_SHADOWS
+        return Shadows(block, served, self._shadowing, self._discreet) if self._shadowing else NO_SHADOWS
 
     def swap(self, served: Served) -> None:
         """From the next call on, this model answers."""

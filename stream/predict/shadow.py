@@ -25,8 +25,11 @@ class ShadowScore(NamedTuple):
 class Shadows:
     """Scores of shadow arms for the rows of one block; made when first asked for."""
 
-    def __init__(self, block: Block | None, served: Served | None, arms: tuple[str, ...]) -> None:
+    def __init__(
+        self, block: Block | None, served: Served | None, arms: tuple[str, ...], discreet: bool = False
+    ) -> None:
         self._block, self._served, self._arms = block, served, arms
+        self._discreet = discreet  # a model's complaint may cite values
         self._found: dict[str, F64] | None = None
         self.faults: dict[str, str] = {}  # arm → why it gave no scores
         self._scoring = Lock()
@@ -53,7 +56,7 @@ class Shadows:
                     try:
                         self._found[arm] = self._score(arm)
                     except Exception as e:  # what is on trial must not stop the log of what was served
-                        self.faults[arm] = f"{type(e).__name__} {e}"
+                        self.faults[arm] = type(e).__name__ if self._discreet else f"{type(e).__name__} {e}"
                 self._block = self._served = None  # an old model is not kept for the log
             return self._found
 

@@ -10,6 +10,7 @@ from typing import Any, NamedTuple
 
 from stream.arrive.records import Record
 from stream.ship.datasets import COMMON, Dataset, namespace
+from stream.spec import Spec
 
 
 class Document(NamedTuple):
@@ -29,13 +30,20 @@ class Unreadable:
     why: str
 
 
+def withheld_of(spec: Spec) -> frozenset[str]:
+    """Fields that no document of this pipeline has, since they would hold the values of a private field."""
+    return frozenset({"headwater.unit"}) if spec.experiment.unit in spec.event.private else frozenset()
+
+
 def document_id(topic: str, partition: int, offset: int) -> str:
     """Of the document of a record."""
     return f"{topic}-{partition}-{offset}"
 
 
-def maker(dataset: Dataset, pipeline: str) -> Callable[[Record], Document | Unreadable]:
-    """What makes the documents of one topic of one pipeline."""
+def maker(
+    dataset: Dataset, pipeline: str, withheld: frozenset[str] = frozenset()
+) -> Callable[[Record], Document | Unreadable]:
+    """What makes the documents of one topic of one pipeline. withheld: fields that are left out."""
     stream = dataset.stream(pipeline)
     told = {
         "event.dataset": dataset.name,
@@ -45,7 +53,8 @@ def maker(dataset: Dataset, pipeline: str) -> Callable[[Record], Document | Unre
         "headwater.pipeline": pipeline,
     }
     fixed = [(name.split("."), value) for name, value in told.items()]
-    taken = [(field.name.split("."), field.take) for field in (*COMMON, *dataset.fields)]
+    fields = [field for field in (*COMMON, *dataset.fields) if field.name not in withheld]
+    taken = [(field.name.split("."), field.take) for field in fields]
     dumps = json.JSONEncoder(ensure_ascii=False, allow_nan=False, separators=(",", ":")).encode
 
     def put(document: dict[str, Any], path: list[str], value: Any) -> None:

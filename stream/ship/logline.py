@@ -18,7 +18,7 @@ LOG_FIELDS: dict[str, Kind] = {
     "message": "text", "log.level": "keyword", "log.logger": "keyword", "trace.id": "keyword", "span.id": "keyword",
     "transaction.id": "keyword", "event.action": "keyword", "event.duration": "long", "error.type": "keyword",
     "error.message": "text", "error.stack_trace": "text", "process.pid": "long", "host.name": "keyword",
-    "headwater.step": "keyword", "headwater.spec_hash": "keyword",
+    "headwater.step": "keyword", "headwater.spec_hash": "keyword", "headwater.event.id": "keyword",
 }  # fmt: skip
 _OWN = frozenset({"@timestamp", *LOG_FIELDS})
 _SAID_ANYWAY = frozenset({"ecs.version", "service.name", "headwater.pipeline"})
