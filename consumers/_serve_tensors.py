@@ -141,7 +141,7 @@ def _text(name: str, row: int, value: bytes) -> str:
     try:
         return value.decode()
     except UnicodeDecodeError:
-        raise InvalidRequest("field.wrong_type", f"{name}: row {row}: found {len(value)} bytes of no text; UTF-8 is wanted") from None
+        raise InvalidRequest("field.wrong_type", f"{name}: row {row}: {len(value)} bytes; UTF-8 is wanted") from None
 
 
 def _split(name: str, raw: bytes) -> list[bytes]:

@@ -265,7 +265,7 @@ WRONG: list[tuple[oip.ModelInferRequest, grpc.StatusCode, str]] = [
     (_raw_bytes("BYTES", b"\x05\0\0\0abc"), INVALID, "country: value 0 of the raw bytes goes on past their end"),
     (_raw_bytes("BYTES", b"\x05\0"), INVALID, "country: value 0 of the raw bytes goes on past their end"),
     (_raw_bytes("BYTES", b"\xff\xff\xff\xff", 1), INVALID, "country: value 0 of the raw bytes"),
-    (_raw_bytes("BYTES", b"\x01\0\0\0\xff"), INVALID, "country: row 0: found 1 bytes of no text; UTF-8 is wanted"),
+    (_raw_bytes("BYTES", b"\x01\0\0\0\xff"), INVALID, "country: row 0: 1 bytes; UTF-8 is wanted"),
     (_edited(lambda m: m.outputs.add(name="logit")), INVALID, "output: found 'logit'; the outputs are score"),
     (
         _edited(lambda m: setattr(m.parameters["max_staleness_ms"], "string_param", "1")),
