@@ -27,7 +27,6 @@ from docker.utils.build import exclude_paths
 
 from consumers._chain import ORDER, check_steps
 from consumers._grpc import Server, ServerOptions
-from consumers._kafka import TOPICS
 from consumers.cli import (  # noqa: F401  they register themselves
     app,
     commands,
@@ -42,6 +41,8 @@ from consumers.cli.app import app as cli
 from consumers.settings import Settings
 from infra.kafka import _PROPERTIES, KAFKA_VERSION
 from stream.ship.datasets import DATASETS
+from stream.ship.kibana.boards import OVERVIEW
+from stream.ship.kibana.objects import objects
 from stream.spec_load import load_spec
 
 ROOT = Path(__file__).parents[2]
@@ -180,7 +181,7 @@ def test_each_mounted_path_exists_and_is_read_only() -> None:
     for name, service in SERVICES.items():
         for m in mounts(service):
             if m["type"] == "bind":
-                assert (ROOT / m["source"]).is_dir(), name
+                assert (ROOT / m["source"]).exists(), name
                 assert m["read_only"] is True, name
                 assert m["bind"] == {"create_host_path": False}, name  # a wrong path fails instead of being made
 
@@ -364,6 +365,18 @@ def test_elastics_services_find_each_other() -> None:
     assert SERVICES["logstash"]["environment"]["ELASTIC_URL"] == url
     for name in ("elk", "ship"):
         assert SERVICES[name]["environment"]["HEADWATER_ELASTICSEARCH"] == url
+    (inside,) = _published("kibana").values()
+    assert SERVICES["elk"]["environment"]["HEADWATER_KIBANA"] == f"http://kibana:{inside}"
+
+
+def test_kibana_opens_on_a_dashboard_that_is_put_there() -> None:
+    (own,) = mounts(SERVICES["kibana"])
+    configured = yaml.safe_load((ROOT / own["source"]).read_text())
+    assert Path(own["target"]).name == Path(own["source"]).name == "kibana.yml"
+    assert configured["uiSettings.overrides.defaultRoute"] == f"/app/dashboards#/view/{OVERVIEW}"
+    assert OVERVIEW in {o["id"] for o in objects() if o["type"] == "dashboard"}
+    assert configured["elasticsearch.hosts"] == [SERVICES["kibana"]["environment"]["ELASTICSEARCH_HOSTS"]]
+    assert len(SERVICES["kibana"]["environment"]["XPACK_ENCRYPTEDSAVEDOBJECTS_ENCRYPTIONKEY"]) >= 32
 
 
 def test_what_a_service_waits_for_exists_and_can_come_true() -> None:
@@ -459,47 +472,10 @@ def test_answers_of_elastics_services_are_read_rightly(name: str, port: int, goo
 # -- Logstash ------------------------------------------------------------------------------------------
 
 
-def _pipeline() -> dict[str, dict[str, dict[str, Any]]]:
-    """The Logstash configuration as section → plugin → options; it must be wholly understood."""
-    (folder,) = [m for m in mounts(SERVICES["logstash"]) if m["type"] == "bind"]
-    (path,) = (ROOT / folder["source"]).iterdir()
-    assert path.suffix == ".conf"
-    text = "\n".join(line for line in path.read_text().splitlines() if not line.lstrip().startswith("#"))
-    tokens = re.findall(r'"[^"]*"|\w+|=>|[{}\[\],]|\S', text)
-    text = re.sub(r"(\w+) (?=\{)", r'"\1": ', " ".join(tokens))
-    text = re.sub(r"(\w+) =>", r'"\1":', text).replace("\\", "\\\\")
-    text = re.sub(r'(["\]}\w]) (?="\w+":)', r"\1, ", text)
-    read: dict[str, dict[str, dict[str, Any]]] = json.loads("{" + text + "}")
-    return read
-
-
-def test_logstash_reads_the_logs_topic_of_every_pipeline_and_no_other() -> None:
-    (source,) = _pipeline()["input"].items()
-    assert source[0] == "kafka"
-    assert source[1]["bootstrap_servers"] == "${KAFKA_SERVERS}"
-    assert source[1]["codec"] == "json"
-    spec, pattern = load_spec(ROOT / "examples/flights.yaml"), source[1]["topics_pattern"]
-    for pipeline in (spec.name, "a-b_c9"):
-        found = {t for t in TOPICS if re.fullmatch(pattern, spec.model_copy(update={"name": pipeline}).topic(t))}
-        assert found == {"logs"}
-    assert not re.fullmatch(pattern, "flights-logs")
-
-
-def test_logstash_writes_one_data_stream() -> None:
-    (target,) = _pipeline()["output"].items()
-    assert target[0] == "elasticsearch"
-    options = target[1]
-    assert options.pop("hosts") == ["${ELASTIC_URL}"]
-    assert options["data_stream"] == "true"
-    # The plugin refuses what belongs to plain indices (index, document_id, …) beside a data stream.
-    assert not [key for key in options if not key.startswith("data_stream")]
-    stream = "-".join(options[f"data_stream_{part}"] for part in ("type", "dataset", "namespace"))
-    assert stream in DOCS
-    assert re.fullmatch(r"logs-[a-z.]+-[a-z]+", stream)
-
-
 def test_each_variable_of_the_pipeline_is_set() -> None:
-    asked = set(re.findall(r"\$\{(\w+)\}", json.dumps(_pipeline())))
+    (folder,) = [m for m in mounts(SERVICES["logstash"]) if m["type"] == "bind"]
+    (path,) = (ROOT / folder["source"]).iterdir()  # what it does with them: test_logstash.py
+    asked = set(re.findall(r"\$\{(\w+)\}", path.read_text()))
     assert asked <= set(SERVICES["logstash"]["environment"])
     assert asked == {"KAFKA_SERVERS", "ELASTIC_URL"}
 
