@@ -24,7 +24,14 @@ from stream.learn.onnx_model import OnnxParams
 from stream.learn.pickled import ForeignParams
 from stream.learn.river_arm import RiverArm, RiverParams
 from stream.learn.sklearn_arm import SklearnArm, SklearnParams
-from stream.learn.tree_arm import AdaptiveParams, RegressorArm, RegressorParams, TreeArm, TreeParams
+from stream.learn.tree_arm import (
+    AdaptiveParams,
+    AdaptiveRegressorParams,
+    RegressorArm,
+    RegressorParams,
+    TreeArm,
+    TreeParams,
+)
 from stream.spec import ArmSpec, Spec
 
 _Build = Callable[[Spec, Layout, Any], Learner]
@@ -68,6 +75,11 @@ MODELS: Mapping[str, tuple[tuple[str, ...], type[BaseModel], _Build]] = {
     "tree.regressor": (
         ("regression",),
         RegressorParams,
+        lambda spec, layout, params: RegressorArm(layout, params),
+    ),
+    "tree.adaptive_regressor": (
+        ("regression",),
+        AdaptiveRegressorParams,
         lambda spec, layout, params: RegressorArm(layout, params),
     ),
     "forest.adaptive": (("binary", "classes"), ForestParams, _forest),

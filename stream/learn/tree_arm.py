@@ -7,6 +7,7 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from stream.block import F64, Block, Layout
 from stream.learn.adaptive import AdaptiveTree
+from stream.learn.adaptive_regress import AdaptiveRegressor
 from stream.learn.learner import State
 from stream.learn.regress import HoeffdingRegressor
 from stream.learn.tree import HoeffdingTree
@@ -57,6 +58,17 @@ class RegressorParams(_Growth):
     leaf_lr: float = Field(default=0.01, gt=0, le=1)
 
 
+class AdaptiveRegressorParams(RegressorParams):
+    """Hyper-parameters, with River's names and defaults; see AdaptiveParams."""
+
+    bootstrap_sampling: bool = True
+    drift_window_threshold: int = Field(default=300, ge=0)
+    switch_significance: float = Field(default=0.05, gt=0, lt=1)
+    adwin_delta: float = Field(default=0.002, gt=0, lt=1)
+    grow_alternates: bool = True
+    seed: int = Field(default=0, ge=0, lt=2**63)
+
+
 class _Arm:
     """What the arms of all trees have in common: `_tree`, and how its state is kept."""
 
@@ -101,13 +113,16 @@ class TreeArm(_Arm):
 
 
 class RegressorArm(_Arm):
-    """A Hoeffding tree regressor."""
+    """A Hoeffding tree regressor; with AdaptiveRegressorParams, the adaptive one."""
 
     kind = "tree.regressor"
 
     def __init__(self, layout: Layout, params: RegressorParams) -> None:
+        made = HoeffdingRegressor
+        if isinstance(params, AdaptiveRegressorParams):
+            self.kind, made = "tree.adaptive_regressor", AdaptiveRegressor
         given: dict[str, Any] = params.model_dump()
-        self._tree = HoeffdingRegressor(len(layout.numeric), len(layout.categories), **given)
+        self._tree = made(len(layout.numeric), len(layout.categories), **given)
 
     def score_learn(self, block: Block, label: F64) -> F64:
         """See Learner."""

@@ -7,7 +7,7 @@ from contextlib import contextmanager
 from typing import Any
 
 from river import linear_model, tree
-from river.tree.nodes import hatc_nodes, htc_nodes
+from river.tree.nodes import hatc_nodes, hatr_nodes, htc_nodes
 from river.tree.splitter.nominal_splitter_classif import NominalSplitterClassif
 from river.tree.utils import BranchFactory
 
@@ -71,6 +71,14 @@ class Adaptive(_Splits, tree.HoeffdingAdaptiveTreeClassifier):
         self._rng = Draws(seed)
 
 
+class AdaptiveNumbers(_Splits, tree.HoeffdingAdaptiveTreeRegressor):
+    """See _Splits; its draws are ours."""
+
+    def __init__(self, shape: tuple[int, ...], seed: int, **params: Any) -> None:
+        super().__init__(shape, leaf_model=NumbersOnly(), **params)
+        self._rng = Draws(seed)
+
+
 class Draws:
     """Our counter-based draws behind River's `random()`: its Poisson sampling then counts what we count."""
 
@@ -117,7 +125,7 @@ def _changed(owner: type, method: str, old: str, new: str) -> Any:
     """The method with a piece of its text replaced; the piece must be there once."""
     source = inspect.getsource(getattr(owner, method))
     assert source.count(old) == 1, (method, old)
-    names = dict(vars(hatc_nodes)) | {"_Owner": _Owner}
+    names = dict(vars(inspect.getmodule(owner))) | {"_Owner": _Owner}
     text = source.replace(old, new).replace("super()", f"super({owner.__name__}, self)")
     exec(f"class _{owner.__name__}:\n{text}", names)
     return getattr(names[f"_{owner.__name__}"], method)
@@ -126,7 +134,6 @@ def _changed(owner: type, method: str, old: str, new: str) -> Any:
 @contextmanager
 def mended(grow_alternates: bool) -> Iterator[None]:
     """River without the defects that docs/decisions/tree-equivalence.md describes."""
-    branch = hatc_nodes.AdaBranchClassifier
     ask, offer = htc_nodes.do_naive_bayes_prediction, NominalSplitterClassif.best_evaluated_split_suggestion
 
     def without_weightless(x: Any, weights: dict[Any, float], splitters: Any) -> dict[Any, float]:
@@ -145,8 +152,9 @@ def mended(grow_alternates: bool) -> Iterator[None]:
     if grow_alternates:
         told = "                parent=parent,\n                parent_branch=parent_branch,"
         tell = "parent=None if tree._root is self._alternate_tree else _Owner(self), parent_branch=0,"
-        patches.append((branch, "learn_one", _changed(branch, "learn_one", told, tell)))
-        patches.append((branch, "traverse", _changed(branch, "traverse", "append(\n", "extend(\n")))
+        for branch in (hatc_nodes.AdaBranchClassifier, hatr_nodes.AdaBranchRegressor):
+            patches.append((branch, "learn_one", _changed(branch, "learn_one", told, tell)))
+            patches.append((branch, "traverse", _changed(branch, "traverse", "append(\n", "extend(\n")))
     before = [(owner, name, getattr(owner, name)) for owner, name, _ in patches]
     try:
         for owner, name, value in patches:

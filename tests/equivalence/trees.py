@@ -15,12 +15,13 @@ from river import drift, tree
 
 from stream.learn.adaptive import AdaptiveTree
 from stream.learn.adaptive.layout import ALTERNATE, TOP
+from stream.learn.adaptive_regress import AdaptiveRegressor
 from stream.learn.regress import HoeffdingRegressor
 from stream.learn.tree import HoeffdingTree
 from stream.learn.tree.layout import FIRST, KIND, LEAF, NEXT
 
 from ._table import Equal, difference
-from ._tree_river import Adaptive, Classifier, NumbersOnly, Regressor, Splits, as_dicts, mended
+from ._tree_river import Adaptive, AdaptiveNumbers, Classifier, NumbersOnly, Regressor, Splits, as_dicts, mended
 from ._tree_streams import CLASSES, DRIFTS, VALUES, Rows, Streams, ragged, stream
 
 EAGER = {"grace_period": 50, "delta": 1e-2, "tau": 0.2}
@@ -82,9 +83,11 @@ def versus_adaptive(
     thousand events: both trees whole, with the event at which each split was made.
     """
     habits: dict[str, Any] = {"seed": seed, "grow_alternates": grow_alternates, "adwin_delta": adwin_delta}
-    ours = AdaptiveTree(*rows.shape, **habits, **params)
-    river = Adaptive(rows.shape, seed, drift_detector=drift.ADWIN(adwin_delta), **params)
-    scores = np.zeros((len(rows.target), rows.shape[2]))
+    made: Any = AdaptiveTree if rows.shape[2:] else AdaptiveRegressor
+    theirs_made = Adaptive if rows.shape[2:] else AdaptiveNumbers
+    ours = made(*rows.shape, **habits, **params)
+    river = theirs_made(rows.shape, seed, drift_detector=drift.ADWIN(adwin_delta), **params)
+    scores = np.zeros((len(rows.target), *rows.shape[2:]))
     spent = 0.0
 
     def after(row: int) -> None:
@@ -103,7 +106,7 @@ def versus_adaptive(
     with mended(grow_alternates) if mend else nullcontext():
         wanted = drive(river, rows, after)
     river_s = perf_counter() - begin - spent
-    again = AdaptiveTree(*rows.shape, **habits, **params)
+    again = made(*rows.shape, **habits, **params)
     begin = perf_counter()
     at_once = again.score_learn(*rows)
     ours_s = perf_counter() - begin
@@ -111,7 +114,7 @@ def versus_adaptive(
     return difference(scores.ravel().tolist(), wanted.ravel().tolist()), ours.stats(), river_s, ours_s
 
 
-def outline(ours: AdaptiveTree) -> Any:
+def outline(ours: Any) -> Any:
     """The tree as nested tuples: split, children, alternate tree; a leaf is None."""
     arrays = ours.arrays()
     ints, links = arrays["node_int"], arrays["node_link"]
@@ -148,6 +151,8 @@ def plan(rows: int) -> list[tuple[str, Callable[[], Equal]]]:
     kinds: list[tuple[Streams, str, Callable[[Rows], tuple[Any, ...]]]] = [
         (CLASSES, "tree.hoeffding", classifier),
         (VALUES, "tree.regressor", versus_regressor),
+        (VALUES, "tree.adaptive_regressor", lambda given: versus_adaptive(given, True)),
+        (VALUES, "tree.adaptive_regressor, grow_alternates: false", lambda given: versus_adaptive(given, False)),
         (DRIFTS, "tree.adaptive", lambda given: versus_adaptive(given, True)),
         (DRIFTS, "tree.adaptive, grow_alternates: false", lambda given: versus_adaptive(given, False)),
     ]
