@@ -70,11 +70,11 @@ def serve(folder: Path) -> int:
     server.server.tell(True)
     settle()
     print(port, flush=True)
-    generation = 2
+    generation, spec_hash = 2, spec.hash
     for line in sys.stdin:
         for _ in range(int(line)):
             begun_s = time.monotonic()
-            found = served_of(spec, snapshots.read(paths[generation % 2], spec.hash))
+            found = served_of(spec, snapshots.read(paths[generation % 2], spec_hash))
             server.plane.swap(replace(found, generation=generation))
             generation += 1
             time.sleep(max(0.0, PACE_S - (time.monotonic() - begun_s)))

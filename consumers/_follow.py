@@ -48,7 +48,7 @@ def folder_of(uri: str) -> Path:
 
 def load(spec: Spec, record: dict[str, Any]) -> Served:
     """The model that a record of the models topic announces, verified. Raises SnapshotError."""
-    found = snapshots.read(folder_of(record["uri"]), spec.hash)
+    found = snapshots.read(folder_of(record["uri"]), record["spec_hash"])
     if found.sha256 != record["sha256"]:
         raise SnapshotError(f"{found.path}: sha256 is {found.sha256}; {record['sha256']} was announced")
     if found.meta.get("refused") and not record["pinned"]:

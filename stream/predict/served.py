@@ -60,7 +60,7 @@ def served_of(spec: Spec, snapshot: Snapshot, as_of_ms: int | None = None) -> Se
             through["label_published_ms"],
             max(meta["as_of_ms"], as_of_ms or 0),
         )
-        _try(arms, layout_of(spec), spec.hash)
+        _try(arms, layout_of(spec), meta["spec_hash"])
     except (KeyError, ValueError, TypeError, IndexError) as e:
         raise SnapshotError(f"{where}: {type(e).__name__} {e}") from e
     return served

@@ -20,6 +20,7 @@ import numpy as np
 
 from stream.errors import SnapshotError, StorageError
 from stream.learn.learner import State
+from stream.registry.npz import arrays_of
 
 VERSION = 2
 MANIFEST = "manifest.json"
@@ -51,8 +52,7 @@ def pack(state: State) -> bytes:
 
 def unpack(body: bytes) -> State:
     """The inverse of `pack`; nothing in it is ever executed."""
-    with np.load(io.BytesIO(body), allow_pickle=False) as z:
-        arrays = {k: z[k] for k in z.files}
+    arrays = arrays_of(body)
     return State(arrays, json.loads(arrays.pop("meta").tobytes()))
 
 
