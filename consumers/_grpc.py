@@ -17,6 +17,7 @@ from grpc_health.v1 import health, health_pb2, health_pb2_grpc
 from grpc_reflection.v1alpha import reflection
 
 from consumers._serve_pool import Pool
+from consumers._serve_prompt import PromptPool
 from stream.errors import HeadwaterError
 
 SERVICE = "headwater.v1.Predictions"
@@ -191,7 +192,7 @@ class Server:
         told: Told = lambda method, status: None,
     ) -> None:
         self._options, self._side = options, side
-        self._pool = Pool(options.workers, "predict")
+        self._pool = PromptPool(options.workers, "predict")
         self._pools = [pool for service in services for pool in service.pools.values()]
         self.gate = Gate(services, self._pool, options.held_max, side, told)
         self._health = _Health(self._side)

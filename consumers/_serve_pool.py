@@ -13,7 +13,7 @@ from concurrent.futures import Future, ThreadPoolExecutor
 from typing import Any
 
 
-class _Task:
+class Task:
     """A call that was handed over; of a Future it has what grpcio asks of one."""
 
     __slots__ = ("args", "done", "function", "tell")
@@ -32,7 +32,7 @@ class _Task:
     def end(self) -> None:
         """Tell whoever wants to know; once, whichever of two threads comes first."""
         self.done = True
-        self.function, self.args = _nothing, ()
+        self.function, self.args = nothing, ()
         self._tell()
 
     def _tell(self) -> None:
@@ -41,8 +41,8 @@ class _Task:
                 self.tell.pop()(self)
 
 
-def _nothing() -> None:
-    pass
+def nothing() -> None:
+    """What a call does that has ended."""
 
 
 class Pool(ThreadPoolExecutor):
@@ -56,21 +56,30 @@ class Pool(ThreadPoolExecutor):
         self._counting = threading.Lock()
         self._left = False
         self.held = 0
-        self._calls: queue.SimpleQueue[_Task | None] = queue.SimpleQueue()
+        self._calls: queue.SimpleQueue[Task | None] = queue.SimpleQueue()
         self._own: list[threading.Thread] = []
 
     def submit(self, fn: Callable[..., Any], /, *args: Any, **kwargs: Any) -> "Future[Any]":
         """See Executor; what comes back only knows `add_done_callback`. Raises RuntimeError after `shutdown`."""
         assert not kwargs
+        self._count()
+        task = Task(fn, args)
+        self._put(task)
+        return task  # type: ignore[return-value]
+
+    def _count(self) -> None:
+        """One more call is in hand. Raises RuntimeError after `shutdown`."""
         with self._counting:
             if self._left:
                 raise RuntimeError(f"pool {self.name} is shut down")
             self.held += 1
+
+    def _put(self, task: Task) -> None:
+        """Hand over a call that is counted."""
+        with self._counting:
             if self.held > len(self._own) and len(self._own) < self._most:
                 self._start()
-        task = _Task(fn, args)
         self._calls.put(task)
-        return task  # type: ignore[return-value]
 
     def _start(self) -> None:
         thread = threading.Thread(target=self._work, name=f"{self.name}_{len(self._own)}", daemon=True)
@@ -86,7 +95,7 @@ class Pool(ThreadPoolExecutor):
             self._end(task)
             del task
 
-    def _end(self, task: _Task) -> None:
+    def _end(self, task: Task) -> None:
         with self._counting:
             self.held -= 1
         task.end()

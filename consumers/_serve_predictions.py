@@ -19,6 +19,7 @@ from consumers._serve_gather import Gatherer, Gone
 from consumers._serve_labels import Labels
 from consumers._serve_metrics import Meter, count_rows
 from consumers._serve_pool import Pool
+from consumers._serve_prompt import prompt_method
 from consumers._serve_status import STATUS, answered, streamed
 from consumers._serve_stream import answers
 from schemas import headwater_pb2 as pb
@@ -27,7 +28,7 @@ from stream.clock import Clock
 from stream.predict import wire
 from stream.predict.batch import Columnar
 from stream.predict.plane import Answer, Plane, Request, event_id_of
-from stream.predict.quick.plane import QuickPlane
+from stream.predict.quick.plane import Quick, QuickPlane
 from stream.predict.refuse import InvalidRequest, Refused
 from stream.predict.served import Served
 
@@ -40,7 +41,7 @@ def add_predictions(servicer: "Predictions", server: Any) -> None:
     handlers = Handlers()
     register: Any = pb_grpc.add_PredictionsServicer_to_server  # generated without types
     register(servicer, handlers)
-    handlers.of["Predict"] = grpc.unary_unary_rpc_method_handler(servicer.Predict)
+    handlers.of["Predict"] = grpc.unary_unary_rpc_method_handler(prompt_method(servicer.Predict, servicer.predict_now))
     server.add_registered_method_handlers(SERVICE, handlers.of)
 
 
@@ -80,10 +81,25 @@ class Predictions(pb_grpc.PredictionsServicer):
         quick = self.quick.answer(body, now_ms)
         if quick is None:
             return self._by_row(body, context, begun_ns)
+        self._told(quick, now_ms, begun_ns)
+        return quick.body
+
+    def predict_now(self, body: bytes) -> bytes | None:
+        """What Predict answers, if it can at once; see `_serve_prompt`."""
+        begun_ns, now_ms = time.perf_counter_ns(), self._clock.wall_ms()
+        quick = self.quick.answer(body, now_ms, at_once=True)
+        if quick is None:
+            return None
+        self._told(quick, now_ms, begun_ns)
+        if self.meter is not None:
+            self.meter.call("Predict", StatusCode.OK, (time.perf_counter_ns() - begun_ns) / 1e9)
+        return quick.body
+
+    def _told(self, quick: Quick, now_ms: int, begun_ns: int) -> None:
+        """Count a quick answer, and log it."""
         if self.meter is not None:
             self.meter.rows("Predict", quick.arm, StatusCode.OK)
         self._exposures.put_quick(quick, now_ms, (time.perf_counter_ns() - begun_ns) // 1000)
-        return quick.body
 
     def _by_row(self, body: bytes, context: Any, begun_ns: int) -> bytes:
         """The answer by the row form. Raises Refused."""
