@@ -8,6 +8,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
@@ -24,8 +25,9 @@ from consumers.cli import (  # noqa: F401  they register
     rollback,
     schema,
     ship,
+    trace,
 )
-from consumers.cli.app import app
+from consumers.cli.app import app, main
 from infra.kafka import free_port
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -35,6 +37,7 @@ ELSEWHERE = {
     "tests/run.sh": "it runs this test; .ci/run calls it",
     ". .venv/bin/activate": "the tests' own environment is active",
 }
+WITH_ELASTIC = ("headwater elk ", "headwater ship ")  # tests/elastic/test_outage.py runs those of operations.md
 BACKGROUND = ("python -m infra.kafka", "headwater run ", "headwater serve ")
 
 
@@ -90,6 +93,15 @@ class Terminals:
         assert done.returncode == 0, f"{line}\n{done.stdout}{done.stderr}"
         return done.stdout + done.stderr
 
+    @contextmanager
+    def here(self, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+        """As if this process were one of the terminals."""
+        with monkeypatch.context() as patch:
+            patch.chdir(self._folder)
+            for name in ("KAFKA", "GRPC", "DATA"):
+                patch.setenv(f"HEADWATER_{name}", self._env[f"HEADWATER_{name}"])
+            yield
+
     def start(self, line: str) -> None:
         """Leave running."""
         log = (self._folder / f"terminal-{len(self._open)}.log").open("wb")
@@ -132,7 +144,9 @@ def terminals(tmp_path: Path) -> Iterator[Terminals]:
 
 @pytest.mark.broker
 @pytest.mark.slow
-def test_the_readme_s_tutorial_runs_from_its_first_command_to_its_last(terminals: Terminals) -> None:
+def test_the_readme_s_tutorial_runs_from_its_first_command_to_its_last_and_what_operators_are_told(
+    terminals: Terminals, monkeypatch: pytest.MonkeyPatch
+) -> None:
     lines = [line for line in bash_commands(ROOT / "README.md") if line not in ELSEWHERE]
     spec = next(shlex.split(line)[2] for line in lines if line.startswith("headwater check"))
     for line in lines:
@@ -151,3 +165,10 @@ def test_the_readme_s_tutorial_runs_from_its_first_command_to_its_last(terminals
             assert "score" in out
     [snippet] = re.findall(r"```python\n(.*?)```", (ROOT / "README.md").read_text(), re.S)
     exec(compile(snippet.replace("127.0.0.1:50051", terminals.grpc), "README.md", "exec"), {})
+    told = [line for line in bash_commands(ROOT / "docs/operations.md") if not line.startswith(WITH_ELASTIC)]
+    assert len(told) > 15
+    with terminals.here(monkeypatch):
+        for line in told:
+            with pytest.raises(SystemExit) as left:
+                main(shlex.split(line)[1:])
+            assert left.value.code == 0, line
