@@ -144,6 +144,7 @@ def main(argv: Sequence[str] | None = None) -> None:
         rollback,
         schema,
         ship,
+        trace,
     )
 
     for stream in (sys.stdout, sys.stderr):
