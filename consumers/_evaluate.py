@@ -152,8 +152,6 @@ class Evaluate:
 
     def finish(self) -> None:
         """See Chain."""
-        if self._vitals is not None:
-            self._vitals.close()
 
 
 def _bounded_put(held: OrderedDict[Any, Any], key: Any, value: Any) -> None:

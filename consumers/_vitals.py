@@ -1,13 +1,14 @@
 """The pipeline's vital signs as metric records: lag, counts, freshness, the sample ratio.
 
 `evaluate` tells them, since it is one process and needs none of the others to be alive: a step that hangs or is gone
-still shows. They are looked up in a thread of their own, so that no commit waits for them. A look that fails is
-logged, and tried again at the next.
+still shows. They are looked up in a thread of their own, so that no commit waits for them, and no end of the process.
+A look that fails is logged, and the next one tried.
 """
 
 from collections.abc import Callable
-from concurrent.futures import Future, ThreadPoolExecutor
+from concurrent.futures import Future
 from dataclasses import dataclass
+from threading import Thread
 
 import structlog
 
@@ -44,7 +45,6 @@ class Vitals:
 
     def __init__(self, spec: Spec, look: Callable[[], Sight], clock: Clock | None = None) -> None:
         self._spec, self._look, self._clock = spec, look, clock or SystemClock()
-        self._thread = ThreadPoolExecutor(1, thread_name_prefix="vitals")
         self._under_way: Future[Sight] | None = None
         self._due_s = 0.0
         self._before: tuple[int, int] | None = None  # events read and refused, at the last look
@@ -55,16 +55,23 @@ class Vitals:
         if self._under_way is None:
             if self._clock.monotonic_s() >= self._due_s:
                 self._due_s = self._clock.monotonic_s() + EVERY_S
-                self._under_way = self._thread.submit(self._look)
+                self._under_way = Future()
+                Thread(target=self._fulfil, args=(self._under_way,), name="vitals", daemon=True).start()
             return []
         if not self._under_way.done():
             return []
         done, self._under_way = self._under_way, None
         try:
             return self._tell(done.result())
-        except HeadwaterError as error:
+        except (HeadwaterError, ValueError) as error:  # no broker; a stranger's bytes in a topic
             log.warning("vital signs not read", error=str(error))
             return []
+
+    def _fulfil(self, promise: "Future[Sight]") -> None:
+        try:
+            promise.set_result(self._look())
+        except Exception as error:
+            promise.set_exception(error)
 
     def _tell(self, sight: Sight) -> list[Out]:
         seen = sight.status
@@ -89,7 +96,3 @@ class Vitals:
 
     def _out(self, kind: str, arm: str, rows: int, values: dict[str, float]) -> Out:
         return metric_out(self._spec, kind, arm, 0, rows, self._clock.wall_ms(), values)
-
-    def close(self) -> None:
-        """Leave; a look that is under way ends by itself."""
-        self._thread.shutdown(wait=False, cancel_futures=True)

@@ -93,8 +93,7 @@ class Fixture:
 def fixture(spec: Spec) -> Iterator[Fixture]:
     made = Fixture(spec)
     yield made
-    made.ended.release()
-    made.vitals.close()
+    made.ended.release()  # of a look that nobody waited for
 
 
 def exposure(unit: str, arm: str, seq: int = 0, experiment: str = "shown") -> dict[str, Any]:
@@ -121,9 +120,17 @@ def test_without_a_model_there_is_no_freshness(fixture: Fixture, spec: Spec) -> 
     assert "freshness" not in fixture.next(sight(spec, 0, 0, model=False))
 
 
-def test_a_look_that_fails_is_passed_over_and_the_next_one_tells(fixture: Fixture, spec: Spec) -> None:
-    assert fixture.next(BrokerError("away")) == {}
+@pytest.mark.parametrize("error", [BrokerError("away"), ValueError("no metric: a stranger's bytes")])
+def test_a_look_that_fails_is_passed_over_and_the_next_one_tells(
+    error: Exception, fixture: Fixture, spec: Spec
+) -> None:
+    assert fixture.next(error) == {}
     assert fixture.next(sight(spec, 1, 0))
+
+
+def test_a_bug_in_a_look_ends_the_process(fixture: Fixture) -> None:
+    with pytest.raises(KeyError):
+        fixture.next(KeyError("model"))
 
 
 def test_nothing_is_looked_up_before_it_is_due(fixture: Fixture, spec: Spec) -> None:
