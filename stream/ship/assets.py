@@ -4,11 +4,13 @@ All are made from the table of datasets. `assets()` gives them in the order in w
 request's. Only what every distribution of Elasticsearch has is used.
 """
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Any, Literal
 
 from stream.ship.datasets import BY_ARRIVAL, BY_PIPELINE, COMMON, DATASETS, MODULE, Dataset
 from stream.ship.fields import MAPPINGS, Field, Kind, nested
+from stream.ship.kibana.drawn import drawn
 
 PIPELINE = MODULE
 BASE = f"{MODULE}-base"
@@ -43,7 +45,8 @@ def assets() -> list[Asset]:
     base = {"settings": _SETTINGS, "mappings": _mappings([*COMMON, *_told()])}
     made = [Asset("ingest pipeline", PIPELINE, arrival), _component(BASE, base)]
     for dataset in DATASETS.values():
-        made.append(_component(f"{MODULE}-{dataset.topic}", {"mappings": _mappings(dataset.fields)}))
+        mappings = _mappings(dataset.fields, drawn(dataset.topic))
+        made.append(_component(f"{MODULE}-{dataset.topic}", {"mappings": mappings}))
     return made + [_index_template(d) for d in DATASETS.values()]
 
 
@@ -56,9 +59,16 @@ def _component(name: str, template: dict[str, Any]) -> Asset:
     return Asset("component template", name, {"template": template, "_meta": _META})
 
 
-def _mappings(fields: Any) -> dict[str, Any]:
-    """Explicit, so that no document makes a field; only maps of numbers grow, and only by numbers."""
+def _mappings(fields: Any, known: Iterable[str] = ()) -> dict[str, Any]:
+    """Explicit, so that no document makes a field; only maps of numbers grow, and only by numbers.
+
+    known: fields below such maps that are there from the beginning.
+    """
     flat = {f.name: MAPPINGS[f.kind] for f in fields}
+    for f in fields:
+        below = [name.removeprefix(f"{f.name}.") for name in known if name.startswith(f"{f.name}.")]
+        if f.kind == "values" and below:
+            flat[f.name] = {**flat[f.name], "properties": {name: {"type": "double"} for name in below}}
     found: dict[str, Any] = {"dynamic": "false", "properties": _properties(nested(flat))}
     grows = [f.name for f in fields if f.kind == "values"]
     if grows:

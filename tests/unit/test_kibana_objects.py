@@ -99,6 +99,19 @@ def test_generating_them_is_a_command(tmp_path: Path, monkeypatch: pytest.Monkey
     assert {p.name: p.read_text() for p in tmp_path.iterdir()} == generate()
 
 
+def test_fields_that_are_drawn_are_mapped_before_the_first_document_has_them() -> None:
+    columns = [
+        column
+        for panel in of("lens")
+        for layer in panel["attributes"]["state"]["datasourceStates"]["formBased"]["layers"].values()
+        for column in layer["columns"].values()
+    ]
+    grown = {c["sourceField"] for c in columns if c.get("sourceField", "").startswith("headwater.values.")}
+    grown |= {rule["params"]["aggField"] for rule in RULES.values() if "aggField" in rule["params"]}
+    assert len(grown) > 20
+    assert grown | {"headwater.values.drift_adwin_new"} <= set(mapped("metrics"))
+
+
 def test_ids_are_fixed_and_given_once() -> None:
     ids = Counter((o["type"], o["id"]) for o in OBJECTS)
     assert set(ids.values()) == {1}

@@ -76,7 +76,7 @@ def mapped(topic: str) -> dict[str, str]:
 
     def walk(properties: Mapping[str, Any], path: str) -> None:
         for name, below in properties.items():
-            if "properties" in below:
+            if "properties" in below and "type" not in below:  # else a map that grows
                 walk(below["properties"], f"{path}{name}.")
             else:
                 found[f"{path}{name}"] = below["type"]

@@ -200,6 +200,6 @@ SPEAKERS = Panel(
 )  # fmt: skip
 TROUBLE = Documents(
     "headwater-trouble", "Warnings and errors", "Newest first, of all processes.", "logs",
-    ("log.level", "headwater.step", "message", "error.type", "error.message"),
+    ("log.level", "headwater.pipeline", "headwater.step", "message"),
     'not log.level: "info" and not log.level: "debug"',
 )  # fmt: skip
