@@ -15,6 +15,7 @@ from consumers._busy import Busy
 from consumers._front import Front
 from consumers._kafka import Out, check_offset, group_offsets, lag, make_consumer, read_range
 from consumers._metric import metric_out
+from consumers._otel import spans_of
 from consumers.clean import dead_letter
 from consumers.learn import LearnStep
 from consumers.settings import Settings
@@ -57,6 +58,9 @@ class Pipeline:
         self._sent: list[Training] = []
         self._log = TopicPartition(spec.topic("training"), 0)
         self._busy = self._front.busy if self._front else Busy()
+        self._busy.spans = spans_of(spec, "+".join(self.steps))
+        if self._learn is not None:
+            self._learn.spans = self._busy.spans
         self._clock, self._told_s = clock, clock.monotonic_s()
 
     @property
@@ -156,7 +160,8 @@ class Pipeline:
             except ValueError as e:
                 self._learn.refuse(dead_letter(self._spec, r, "learn", "block.undecodable", str(e)), r.offset)
                 continue
-            with self._busy.step("learn", len(rows)):
+            with self._busy.step("learn", len(rows)) as work:
+                work.ids, work.about["offset"] = [rows.block.ids], r.offset
                 self._learn.learn(rows, r.offset)
 
     def take(self) -> list[Out]:
@@ -189,7 +194,8 @@ class Pipeline:
         """See Chain. The training rows are durable now, so they may be learned."""
         if self._learn is not None:
             for rows, offset in zip(self._sent, offsets, strict=False):
-                with self._busy.step("learn", len(rows)):
+                with self._busy.step("learn", len(rows)) as work:
+                    work.ids, work.about["offset"] = [rows.block.ids], offset
                     self._learn.learn(rows, offset)
         self._sent = []
 

@@ -13,7 +13,7 @@ import numpy as np
 from kafka import KafkaConsumer, TopicPartition
 from kafka.structs import OffsetAndMetadata
 
-from consumers._busy import Busy
+from consumers._busy import Busy, Work
 from consumers._kafka import Out, read_range
 from consumers.clean import CleanCounts, CleanStep, dead_letter
 from consumers.encode import EncodeStep
@@ -104,8 +104,10 @@ class Front:
                 self._take_head(tp.partition, records, replay=False)
             self._next[tp] = int(records.offset[-1]) + 1
         if self._join is not None:
-            with self.busy.step("join", 0):
+            with self.busy.step("join", 0) as work:
                 training, dead = self._join.advance(self._nothing_on_its_way(idle_s))
+                if training is not None:
+                    work.ids, work.about["headwater.joined"] = [training.block.ids], len(training)
             self._outs += dead
             self._training += [training] if training is not None else []
 
@@ -125,15 +127,27 @@ class Front:
         elif self.steps[-1] == "clean":
             self._tell_clean(partition, self._clean, records)
         else:
-            with self.busy.step("clean", len(records)):
+            with self.busy.step("clean", len(records)) as work:
                 pieces, dead = self._clean.columns(partition, records, replay)
+                work.ids = [] if replay else self._told_of(records, pieces, work)
             self._outs += dead
             self._take_columns(partition, pieces)
 
+    def _told_of(self, records: Records, pieces: Sequence[Columns], work: Work) -> list[list[str]]:
+        """Where spans are made: that of the publishing of each event, and where the block lies; its ids."""
+        if self.busy.spans is not None and len(records):
+            first, last = int(records.offset[0]), int(records.offset[-1])
+            work.about = {"topic": records.topic, "partition": records.partition, "first": first, "last": last}
+            for columns in pieces:
+                times = records.timestamp[np.searchsorted(records.offset, columns.offset)].tolist()
+                self.busy.spans.published(columns.ids, times)
+        return [columns.ids for columns in pieces]
+
     def _tell_clean(self, partition: int, clean: CleanStep, records: Records) -> None:
         """Clean is the last step here: its topic is written."""
-        with self.busy.step("clean", len(records)):
+        with self.busy.step("clean", len(records)) as work:
             cleaned, dead = clean.clean(partition, records, replay=False)
+            work.ids = self._told_of(records, [cleaned.columns], work)
         self._outs += dead
         values = self._clean_codec.encode(cleaned.columns, cleaned.changes)
         topic, ids = self.spec.topic("clean"), cleaned.columns.ids
@@ -144,7 +158,8 @@ class Front:
         rows = sum(map(len, pieces))
         if not rows:
             return
-        with self.busy.step("encode", rows):
+        with self.busy.step("encode", rows) as work:
+            work.ids = [columns.ids for columns in pieces]
             block = concat([self._encode.encode(columns) for columns in pieces])
             if len(pieces) > 1:
                 block = take(block, np.argsort(block.offset, kind="stable"))

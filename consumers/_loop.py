@@ -208,7 +208,7 @@ class Loop:
         if self._chain.shared:
             self._refuse_company()
         offsets = _checkpoint.commit(self._producer, self._consumer, outs, marks, self._watchdog, self._settings)
-        log.debug("committed", group=self._chain.group, records=len(outs))
+        log.debug("committed", group=self._chain.group, records=len(outs), positions=_shown(marks))
         self._committed.update({tp: mark.offset for tp, mark in marks.items()})
         self._chain.written(outs, offsets)
 
@@ -230,6 +230,11 @@ class Loop:
                 f"{tp.topic} partition {tp.partition}: offset {offset} is needed, the topic holds {first} to {end}"
             )
         return OffsetLost("; ".join(lost) or f"offset out of range: {error}")
+
+
+def _shown(marks: Mapping[TopicPartition, OffsetAndMetadata]) -> str:
+    """Up to where all is done, for the log: topic-partition@offset."""
+    return " ".join(f"{tp.topic}-{tp.partition}@{mark.offset}" for tp, mark in sorted(marks.items()))
 
 
 def _calm_collector() -> None:

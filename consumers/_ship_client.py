@@ -6,6 +6,7 @@ an id only within one backing index, so what may have been sent before is looked
 """
 
 import re
+import time
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -15,6 +16,7 @@ from elasticsearch import ApiError, Elasticsearch, TransportError
 from elasticsearch.helpers import streaming_bulk
 from tenacity import Retrying, retry_if_exception_type, stop_after_attempt, wait_random_exponential
 
+from consumers._otel import Spans
 from consumers.settings import Settings
 from stream.errors import DataError, ElasticError
 from stream.ship.documents import Document
@@ -76,8 +78,8 @@ def told(error: Exception) -> str:
 class Sender:
     """Sends documents; one thread at a time."""
 
-    def __init__(self, client: Elasticsearch) -> None:
-        self._client = client
+    def __init__(self, client: Elasticsearch, spans: Spans | None = None) -> None:
+        self._client, self._spans = client, spans
         self._blind = False
 
     def send(self, documents: Sequence[Document], doubtful: bool, attempts: int = ATTEMPTS) -> list[Refusal]:
@@ -85,7 +87,7 @@ class Sender:
 
         `doubtful`: they may have been sent before. After a failure they always may.
         """
-        left, refusals = list(documents), list[Refusal]()
+        left, refusals, begun_ns = list(documents), list[Refusal](), time.time_ns()
         for attempt in Retrying(
             retry=retry_if_exception_type(NotDelivered),
             wait=wait_random_exponential(0.2, max=2.0),
@@ -99,6 +101,8 @@ class Sender:
                     left = self._create(left, refusals)
                 except (ApiError, TransportError) as error:
                     raise NotDelivered(told(error)) from error
+        if self._spans is not None:
+            self._spans.block("ship", begun_ns, (), {"documents": len(documents), "refused": len(refusals)})
         return refusals
 
     def _create(self, documents: list[Document], refusals: list[Refusal]) -> list[Document]:

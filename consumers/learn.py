@@ -6,6 +6,7 @@ between snapshot and commit loses none: they are sent again, and a repeat replac
 """
 
 import math
+import time
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -16,6 +17,7 @@ import schemas
 from consumers._crash import crash_point
 from consumers._kafka import Out
 from consumers._metric import metric_out
+from consumers._otel import Spans
 from consumers.settings import Settings
 from stream.block import Training, take
 from stream.clock import Clock
@@ -69,6 +71,7 @@ class LearnStep:
         self._refused = ""  # why the newest snapshot may not serve
         self._good: dict[str, Any] | None = None  # the last that may: generation, uri, sha256, rows, recent
         self._history_s = -math.inf
+        self.spans: Spans | None = None
 
     # -- start -----------------------------------------------------------------------------------------
 
@@ -190,6 +193,7 @@ class LearnStep:
             self._outs.append(self._model(self._last))
 
     def _write(self) -> None:
+        begun_ns = time.time_ns()
         self._generation += 1
         states = self._arms.states()
         recent = self._recent()
@@ -220,6 +224,9 @@ class LearnStep:
             self._keep_for_later(self._last.path)
         self._kept, self._since, self._outbox = states, [], []
         self._outs.append(self._model(self._last))
+        if self.spans is not None:
+            place: dict[str, int] = {"generation": self._generation, "training_offset": self.next_offset}
+            self.spans.block("snapshot", begun_ns, (), {**place, "refused": self._refused})
 
     def _recent(self) -> dict[str, Recent]:
         """Figures of the last rows, of arms that serve."""

@@ -19,6 +19,7 @@ from consumers._follow_metrics import FollowState
 from consumers._grpc import SERVICE, Server, ServerOptions, Service, Told
 from consumers._kafka import broker_errors, make_consumer, make_producer, partitions_of
 from consumers._log import set_up
+from consumers._serve_calls import calls_of
 from consumers._serve_labels import LABELS_WAITING_MAX, Labels
 from consumers._serve_metrics import Meter, Metrics
 from consumers._serve_oip import OPEN, Inference
@@ -111,7 +112,8 @@ class PredictServer:
         )
         tokens = Tokens.of(self._settings, side)
         told: Told = (lambda method, status: None) if meter is None else meter.call
-        server = Server(options, services, side, () if tokens is None else (tokens,), told)
+        guards = (*(() if tokens is None else (tokens,)), *calls_of(self._spec, self._settings))
+        server = Server(options, services, side, guards, told)
         if meter is not None:
             meter.watch(self.plane, server.pools, self.exposures.counts, clock)
         return server

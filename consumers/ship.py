@@ -21,6 +21,7 @@ from consumers._kafka import Out
 from consumers._log import set_up
 from consumers._loop import Loop
 from consumers._metric import metric_out
+from consumers._otel import spans_of
 from consumers._ship_client import ATTEMPTS, BULK_DOCUMENTS, NotDelivered, Refusal, Sender, highest, make_client, told
 from consumers._ship_portion import PORTION_BYTES_MAX, Portion, Press, portions
 from consumers._ship_spool import Spool
@@ -46,7 +47,7 @@ class Ship:
         self._press = Press(spec, topics)
         self.group = f"{spec.name}.ship"
         self._client = make_client(settings)
-        self._sender = Sender(self._client)
+        self._sender = Sender(self._client, spans_of(spec, "ship"))
         self._spool = Spool(settings.data / spec.name / "spool", settings.ship_spool_bytes_max)
         self._thread = ThreadPoolExecutor(1, thread_name_prefix="ship")
         self._sent: dict[TopicPartition, int] | None = None  # next offset that nobody can have sent; None: not known
