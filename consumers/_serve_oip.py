@@ -12,12 +12,16 @@ from concurrent.futures import ThreadPoolExecutor
 from importlib.metadata import version
 from typing import Any
 
+import grpc
 import numpy as np
+from google.protobuf.message import DecodeError
 from grpc import StatusCode
 
 from consumers._exposures import Exposures
-from consumers._grpc import in_pool
+from consumers._grpc import Handlers, in_pool
+from consumers._serve_infer import PlainInfer
 from consumers._serve_metrics import Meter, count_rows
+from consumers._serve_prompt import prompt_method
 from consumers._serve_status import answered
 from consumers._serve_tensors import add_output, columns_of, datatype_of, row_of
 from schemas import inference_pb2 as oip
@@ -37,6 +41,16 @@ OPEN = ("ServerLive", "ServerReady", "ModelReady")
 """Methods that say how the server is: they pass the gate, and have a thread of their own."""
 _PLATFORM = "headwater"
 _EXTENSIONS = ("model_repository",)
+
+
+def add_inference(servicer: "Inference", server: Any) -> None:
+    """Register the handlers; that of ModelInfer takes and gives bytes."""
+    handlers = Handlers()
+    register: Any = oip_grpc.add_GRPCInferenceServiceServicer_to_server  # generated without types
+    register(servicer, handlers)
+    infer = prompt_method(servicer.ModelInfer, servicer.infer_now)
+    handlers.of["ModelInfer"] = grpc.unary_unary_rpc_method_handler(infer)
+    server.add_registered_method_handlers(SERVICE, handlers.of)
 
 
 def _described(name: str, datatype: str, *shape: int) -> oip.ModelMetadataResponse.TensorMetadata:
@@ -62,6 +76,7 @@ class Inference(oip_grpc.GRPCInferenceServiceServicer):
         spec = plane.spec
         own = {spec.name: ""}  # a model's name → the arm to ask for
         self._models = own | {f"{spec.name}.{arm}" if arm in own else arm: arm for arm in spec.arms}
+        self._plain = PlainInfer(self._models) if quick.able and not spec.classes else None
         types = {f.name: f.type.bare for f in event_schema(spec).fields}
         self._inputs = [_described(f.name, datatype_of(types[f.name]), -1) for f in plane.events.fields]
         self.ServerLive = in_pool(self._live, side)  # type: ignore[method-assign]
@@ -133,20 +148,50 @@ class Inference(oip_grpc.GRPCInferenceServiceServicer):
     # -- answers ---------------------------------------------------------------------------------------
 
     @answered
-    def ModelInfer(self, request: oip.ModelInferRequest, context: Any) -> oip.ModelInferResponse:
-        """See the .proto."""
+    def ModelInfer(self, body: bytes, context: Any) -> bytes:
+        """See the .proto; from bytes to bytes."""
         begun_ns, now_ms = time.perf_counter_ns(), self._clock.wall_ms()
+        try:
+            request = oip.ModelInferRequest.FromString(body)
+        except DecodeError as e:
+            found = f"found {len(body)} bytes that are no ModelInferRequest: {e}"
+            raise InvalidRequest("request.wrong", found) from None
+        return self._of_any(request, now_ms, begun_ns).SerializeToString()
+
+    def infer_now(self, body: bytes) -> bytes | None:
+        """What ModelInfer answers, if it can at once; see `_serve_prompt`."""
+        begun_ns, now_ms = time.perf_counter_ns(), self._clock.wall_ms()
+        asked = None if self._plain is None else self._plain.ask(body)
+        if asked is None or self._plain is None:
+            message = self._of_one(oip.ModelInferRequest.FromString(body), now_ms, begun_ns, at_once=True)
+            found = None if message is None else message.SerializeToString()
+        else:
+            quick = self._quick.answer(asked.request, now_ms, at_once=True)
+            found = None if quick is None else self._plain.answer(asked, quick)
+            if quick is not None:
+                self._told(quick, now_ms, begun_ns)
+        if found is not None and self.meter is not None:
+            self.meter.call("ModelInfer", StatusCode.OK, (time.perf_counter_ns() - begun_ns) / 1e9)
+        return found
+
+    def _told(self, quick: Quick, now_ms: int, begun_ns: int) -> None:
+        """Count a quick answer, and log it."""
+        if self.meter is not None:
+            self.meter.rows("ModelInfer", quick.arm, StatusCode.OK)
+        self._exposures.put_quick(quick, now_ms, (time.perf_counter_ns() - begun_ns) // 1000)
+
+    def _asked(self, request: oip.ModelInferRequest) -> tuple[str, bool, int | None]:
+        """The arm; whether NaN is missing; the most staleness. Raises UnknownArm, InvalidRequest."""
         arm = self._arm(request.model_name, request.model_version)
         nan_is_missing = bool(_parameter(request, "nan_is_missing", "bool_param"))
-        limit_ms = _parameter(request, "max_staleness_ms", "int64_param")
-        row = row_of(request, nan_is_missing)
-        if row is not None:
-            row.arm = arm
-            if limit_ms is not None:
-                row.max_staleness_ms = limit_ms
-            quick = self._quick.answer(row.SerializeToString(), now_ms)
-            if quick is not None:
-                return self._of_one(request, quick, now_ms, begun_ns)
+        return arm, nan_is_missing, _parameter(request, "max_staleness_ms", "int64_param")
+
+    def _of_any(self, request: oip.ModelInferRequest, now_ms: int, begun_ns: int) -> oip.ModelInferResponse:
+        """The answer to any request. Raises Refused."""
+        of_one = self._of_one(request, now_ms, begun_ns)
+        if of_one is not None:
+            return of_one
+        arm, nan_is_missing, limit_ms = self._asked(request)
         rows, columns = columns_of(request, nan_is_missing)
         answers = self._columnar.answer(Batch(rows, columns, arm=arm, max_staleness_ms=limit_ms), now_ms)
         _all_or_nothing(answers)
@@ -157,9 +202,19 @@ class Inference(oip_grpc.GRPCInferenceServiceServicer):
         return message
 
     def _of_one(
-        self, request: oip.ModelInferRequest, quick: Quick, now_ms: int, begun_ns: int
-    ) -> oip.ModelInferResponse:
-        """The answer to one event, made the quick way."""
+        self, request: oip.ModelInferRequest, now_ms: int, begun_ns: int, at_once: bool = False
+    ) -> oip.ModelInferResponse | None:
+        """The answer to one event, if the quick way can make it. Raises Refused."""
+        arm, nan_is_missing, limit_ms = self._asked(request)
+        row = row_of(request, nan_is_missing)
+        if row is None:
+            return None
+        row.arm = arm
+        if limit_ms is not None:
+            row.max_staleness_ms = limit_ms
+        quick = self._quick.answer(row.SerializeToString(), now_ms, at_once)
+        if quick is None:
+            return None
         outputs: dict[str, F64 | Sequence[str]] = {"score": np.array([quick.score])}
         if quick.scores:
             label = self._plane.spec.classes[quick.scores.index(quick.score)]
@@ -168,9 +223,7 @@ class Inference(oip_grpc.GRPCInferenceServiceServicer):
         if not quick.asked:
             outputs |= {"arm": [quick.arm], "propensity": np.array([quick.propensity])}
         message = self._message(request, outputs, quick.model, quick.staleness_ms)
-        if self.meter is not None:
-            self.meter.rows("ModelInfer", quick.arm, StatusCode.OK)
-        self._exposures.put_quick(quick, now_ms, (time.perf_counter_ns() - begun_ns) // 1000)
+        self._told(quick, now_ms, begun_ns)
         return message
 
     def _message(

@@ -22,7 +22,7 @@ from consumers._log import set_up
 from consumers._serve_calls import calls_of
 from consumers._serve_labels import LABELS_WAITING_MAX, Labels
 from consumers._serve_metrics import Meter, Metrics
-from consumers._serve_oip import OPEN, Inference
+from consumers._serve_oip import OPEN, Inference, add_inference
 from consumers._serve_oip import SERVICE as OIP_SERVICE
 from consumers._serve_pool import Pool
 from consumers._serve_predictions import Predictions, add_predictions
@@ -31,7 +31,6 @@ from consumers._serve_sender import MakeProducer, Sender
 from consumers._steer import Steering
 from consumers.clean import find_writer
 from consumers.settings import Settings
-from schemas import inference_pb2_grpc as oip_grpc
 from stream.arrive.framing import Decoder
 from stream.arrive.schema import EventSchema
 from stream.clock import Clock, SystemClock
@@ -108,7 +107,7 @@ class PredictServer:
                 partial(add_predictions, ours),
                 pools,
             ),
-            Service(OIP_SERVICE, partial(oip_grpc.add_GRPCInferenceServiceServicer_to_server, oip), open=OPEN),
+            Service(OIP_SERVICE, partial(add_inference, oip), open=OPEN),
         )
         tokens = Tokens.of(self._settings, side)
         told: Told = (lambda method, status: None) if meter is None else meter.call

@@ -1,6 +1,7 @@
 """The Open Inference Protocol over real gRPC: by Triton's own client in a process of its own, and by bare messages."""
 
 import json
+import re
 import struct
 import subprocess
 import sys
@@ -362,26 +363,33 @@ ONE: dict[str, dict[str, tuple[str, list[Any]]]] = {
 }  # fmt: skip
 
 
+@pytest.mark.parametrize("form", ["parameter", "contents", "raw"])
 @pytest.mark.parametrize("asked", ["visits", "bold"])
 @pytest.mark.parametrize("name", ONE)
 def test_one_event_is_answered_the_same_by_the_quick_way_and_by_columns(
-    server: Running, name: str, asked: str, monkeypatch: pytest.MonkeyPatch
+    server: Running, name: str, asked: str, form: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def outcome() -> Any:
-        message = infer(asked, **{"id": ("BYTES", [b"e"] * (2 if name == "two values" else 1)), **ONE[name]})
-        message.parameters["nan_is_missing"].bool_param = True
+        given = {"id": ("BYTES", [b"e"] * (2 if name == "two values" else 1)), **ONE[name]}
+        message = infer(asked, raw=form == "raw", **given)
+        message.id = "call 7" if form == "contents" else ""
+        if form == "parameter":
+            message.parameters["nan_is_missing"].bool_param = True
         try:
             found = stub(server).ModelInfer(message, timeout=10)
         except grpc.RpcError as e:
             return e.code(), e.details()
         out = {o.name: o for o in found.outputs}
-        made = [b.partition(b"/")[2] for b in out.pop("prediction_id").contents.bytes_contents]
-        return list(out.values()), made, found.model_version, found.parameters["staleness_ms"]
+        made = [b.partition(b"/")[2] for b in out["prediction_id"].contents.bytes_contents]
+        out["prediction_id"].ClearField("contents")
+        raws = [re.sub(rb"[0-9a-f-]{36}/", b"", b) for b in found.raw_output_contents]
+        return list(out.values()), made, raws, found.model_version, found.id, found.parameters["staleness_ms"]
 
     calls: list[Any] = []
     answer = server.it.quick.answer
-    monkeypatch.setattr(server.it.quick, "answer", lambda *a: (calls.append(answer(*a)), calls[-1])[1])
+    monkeypatch.setattr(server.it.quick, "answer", lambda *a, **k: (calls.append(answer(*a, **k)), calls[-1])[1])
     quick = outcome()
-    assert any(calls) == (name in ("numbers and texts", "another datatype", "an id and a unit", "nan", "other letters"))
-    monkeypatch.setattr(server.it.quick, "answer", lambda *_: None)
+    plain = {"numbers and texts", "another datatype", "an id and a unit", "other letters"}
+    assert any(calls) == (name in (plain | {"nan"} if form == "parameter" else plain))
+    monkeypatch.setattr(server.it.quick, "answer", lambda *_, **__: None)
     assert outcome() == quick

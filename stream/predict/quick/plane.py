@@ -69,7 +69,8 @@ def new_ids(count: int) -> list[str]:
     return out
 
 
-def _varint(value: int) -> bytes:
+def varint(value: int) -> bytes:
+    """A whole number as protobuf writes it."""
     value &= (1 << 64) - 1
     out = bytearray()
     while value > 127:
@@ -79,7 +80,7 @@ def _varint(value: int) -> bytes:
     return bytes(out)
 
 
-_SIZES = [_varint(size) for size in range(4096)]
+SIZES = [varint(size) for size in range(4096)]
 
 
 class _Model:
@@ -202,8 +203,8 @@ class QuickPlane:
         prediction_id = f"{made}/{event_id}"
         named, own, whose = prediction_id.encode(), event_id.encode(), unit.encode()
         answer = b"".join((
-            b"\x0a", _SIZES[len(named)], named, b"\x12", _SIZES[len(own)], own, b"\x62", _SIZES[len(whose)], whose,
-            b"\x48", _varint(staleness_ms), _SCORE.pack(_SCORE_TAG, score),
+            b"\x0a", SIZES[len(named)], named, b"\x12", SIZES[len(own)], own, b"\x62", SIZES[len(whose)], whose,
+            b"\x48", varint(staleness_ms), _SCORE.pack(_SCORE_TAG, score),
             self._of_classes(scores, score) if scores else b"", model.head(arm, propensity, how, seq),
         ))  # fmt: skip
         return Quick(

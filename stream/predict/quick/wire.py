@@ -39,7 +39,7 @@ from stream.predict.quick.types import (
 
 
 @compiled
-def _varint(text: Any, at: Any, end: Any) -> Any:
+def varint_of(text: Any, at: Any, end: Any) -> Any:
     """(value, where it got to; -1 where it does not end)."""
     value, shift = np.uint64(0), np.uint64(0)
     while at < end and shift < np.uint64(64):
@@ -53,9 +53,9 @@ def _varint(text: Any, at: Any, end: Any) -> Any:
 
 
 @compiled
-def _span(text: Any, at: Any, end: Any) -> Any:
+def span_of(text: Any, at: Any, end: Any) -> Any:
     """(begin, end) of bytes with their length before them; -1 where they go on past `end`."""
-    size, begin = _varint(text, at, end)
+    size, begin = varint_of(text, at, end)
     if begin < 0 or size > np.uint64(end - begin):
         return begin, -1
     return begin, begin + np.int64(size)
@@ -111,12 +111,12 @@ def _value(row: Any, number: Any, at: Any, end: Any) -> Any:
         given[number, 0] = DOUBLE
         return True
     if tag == 0x10 or tag == 0x20:
-        value, at = _varint(text, at, end)
+        value, at = varint_of(text, at, end)
         given[number, 0] = INT if tag == 0x10 else BOOL
         given[number, 1] = np.int64(value) if tag == 0x10 else np.int64(value != 0)
         return at == end
     if tag == 0x1A:
-        begin, to = _span(text, at, end)
+        begin, to = span_of(text, at, end)
         given[number, 0], given[number, 1], given[number, 2] = STRING, begin, to
         return to == end and is_utf8(text, begin, to)
     return False
@@ -158,13 +158,13 @@ def _entry(tables: Any, row: Any, at: Any, end: Any) -> Any:
     text = row.text
     if at >= end or text[at] != 0x0A:
         return False
-    begin, to = _span(text, at + 1, end)
+    begin, to = span_of(text, at + 1, end)
     if to < 0 or to >= end or text[to] != 0x12:
         return False
     number = _field(tables, text, begin, to)
     if number < 0 or row.given[number, 0] != ABSENT:
         return False
-    begin, to = _span(text, to + 1, end)
+    begin, to = span_of(text, to + 1, end)
     return to == end and _value(row, number, begin, to) and _held(tables, row, number)
 
 
@@ -177,12 +177,12 @@ def read_message(tables: Any, row: Any, size: Any) -> Any:
         tag = text[at]
         at += 1
         if tag == 0x28:
-            value, at = _varint(text, at, size)
+            value, at = varint_of(text, at, size)
             if at < 0 or found[STALE_MAX] >= 0 or np.int64(value) < 0:
                 return False
             found[STALE_MAX] = np.int64(value)
             continue
-        begin, at = _span(text, at, size)
+        begin, at = span_of(text, at, size)
         if at < 0:
             return False
         if tag == 0x0A:
