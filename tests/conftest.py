@@ -1,5 +1,6 @@
 """Brokers for the tests marked `broker`: one shared by the session, or an own one that a test may kill."""
 
+import os
 import signal
 import uuid
 import warnings
@@ -18,6 +19,8 @@ from infra.kafka import LocalBroker, find_broker
 hypothesis.settings.register_profile("steady", derandomize=True)
 hypothesis.settings.register_profile("explore", derandomize=False, max_examples=500, print_blob=True)
 hypothesis.settings.load_profile("steady")
+
+os.environ["COLUMNS"] = "120"  # tables are as wide wherever the tests run
 
 # A shell that starts the tests in the background has them ignore Ctrl-C, and so whatever they start.
 signal.signal(signal.SIGINT, signal.default_int_handler)

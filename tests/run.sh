@@ -7,4 +7,4 @@ extra=dev
 ruff check .
 ruff format --check .
 mypy
-exec pytest "$@"
+exec pytest -n 2 --dist loadfile "$@"  # most of it waits for servers; a file is one process's

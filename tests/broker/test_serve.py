@@ -248,7 +248,7 @@ def test_what_can_not_be_a_model_is_passed_over_and_the_old_one_answers_on(
     assert world.server.error is None
     answer = world.client.predict(GOOD)
     assert answer.model.generation == 1
-    said = capsys.readouterr().out
+    said = "".join(capsys.readouterr())
     assert said.count("the file is damaged") == 1  # once, though it is tried again and again
     (damaged / "bold.npz").write_bytes(body)  # it was only not readable yet
     world.until_generation(2)
@@ -263,7 +263,7 @@ def test_a_snapshot_gone_since_a_newer_one_came_is_no_complaint(
     world.learner.announce(first)
     world.learner.announce(second)
     world.until_generation(2)
-    assert "not loaded" not in capsys.readouterr().out
+    assert "not loaded" not in "".join(capsys.readouterr())
 
 
 def test_feedback_arrives_on_the_labels_topic(world: World) -> None:
