@@ -29,6 +29,6 @@ function start(learned, served) {
     { name: "how", fill: (cell, a) => setText(cell, a.shadow ? `${a.runs_as}; shadow: answers, is never served` : a.runs_as) },
     { name: "share", num: true, fill: (cell, a) => setText(cell, a.shadow ? DASH : percent(a.weight)) },
     ...learned.map((n) => column("metrics", "", n)),
-    ...served.map((n) => column("served", "served ", n)),
+    ...served.map((n) => column("served", COUNTS.has(n) ? "" : "served ", n)),
   ], "The spec names no arm.");
 }

@@ -65,7 +65,7 @@ export class Chart {
         cursor: { y: false, drag: { x: false, y: false }, points: { size: 7 } },
         scales: { x: { time: true }, y: { range: (_, low, high) => this.bounds(low, high) } },
         axes: [
-          { ...axis, size: 30, values: (_, ts) => ts.map((t) => clock(t)), space: 84, grid: { show: false } },
+          { ...axis, size: 30, values: (_, ts) => ts.map((t) => clock(t)), space: 68, grid: { show: false } },
           { ...axis, size: 58, values: (_, vs, __, ___, step) => vs.map((v) => this.mark(v, digitsOf(step))), space: 34, ticks: { show: false } },
         ],
         series,

@@ -39,7 +39,10 @@ function start() {
 function shares(e) {
   const list = Object.entries(e.weights);
   setAttr(parts.bar, "aria-label", `Shares: ${list.map(([a, w]) => `${a} ${percent(w)}`).join(", ")}`);
-  keyed(parts.bar, list, ([a]) => a, ([a]) => el("i", { class: armClass(a) }), (node, [, w]) => (node.style.flexGrow = w));
+  keyed(parts.bar, list, ([a]) => a, ([a]) => el("i", { class: armClass(a) }), (node, [, w]) => {
+    show(node, w > 0);
+    node.style.flexGrow = w;
+  });
   keyed(parts.legend, list, ([a]) => a, ([a]) => el("li", {}, el("span", { class: armClass(a) }, a), " ", el("b", { class: "num" })), (li, [, w]) => setText(li.lastChild, percent(w)));
 }
 

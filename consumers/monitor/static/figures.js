@@ -16,12 +16,12 @@ const rough = (n) => (Math.abs(n) < 10 ? decimals(n, 3) : value(n));
 
 function events(state) {
   const topic = state.flow.topics.find((t) => t.name === "events");
-  return { name: "Events", big: count(topic?.records), small: topic ? `${rate(topic.per_s)} now` : DASH };
+  return { name: "Events", big: count(topic?.records), small: topic ? `${rate(topic.per_s)} now` : "not known yet" };
 }
 
 function freshness({ freshness: f }) {
   const over = f.p99_ms !== null && f.p99_ms > f.goal_ms;
-  const small = f.p99_ms === null ? `goal ${ms(f.goal_ms)}` : `99 of 100 within ${ms(f.p99_ms)}, goal ${ms(f.goal_ms)}`;
+  const small = f.p99_ms === null ? `goal ${ms(f.goal_ms)}` : `99 % within ${ms(f.p99_ms)}, goal ${ms(f.goal_ms)}`;
   return { name: "Freshness", big: ms(f.now_ms), small, level: over ? "warn" : "" };
 }
 

@@ -42,6 +42,7 @@ function nodesOf({ topics, steps }) {
 function draw(shape, width, nodes) {
   const { boxes, narrow, height } = layout(width);
   picture.replaceChildren();
+  picture.classList.toggle("narrow", narrow);
   setAttr(picture, "viewBox", `0 0 ${width} ${height}`);
   setAttr(picture, "width", width);
   setAttr(picture, "height", height);

@@ -54,7 +54,7 @@ export function path(a, b, narrow) {
   const down = Math.sign(by - ay);
   const [y0, y1] = [ay + (down * a.h) / 2, by - down * (b.h / 2 + 5)];
   if (a.c === b.c) return Math.abs(a.r - b.r) === 1 ? `M${ax},${y0} L${bx},${y1}` : null;
-  if (narrow && Math.abs(a.c - b.c) > 1) return null;
+  if (narrow && (Math.abs(a.c - b.c) > 1 || Math.abs(a.r - b.r) > 1)) return null;
   const lean = Math.sign(bx - ax) * b.w * 0.3;
   const [x0, x1] = [ax + Math.sign(bx - ax) * a.w * 0.3, bx - lean];
   const m = (y0 + y1) / 2;

@@ -1,13 +1,14 @@
 // How long a label takes until a model that learned it answers, against the goal.
 import { Chart } from "./chart.js";
 import { resolved } from "./colours.js";
-import { body, el, setText } from "./dom.js";
+import { body, el, setText, show } from "./dom.js";
 import { ms } from "./format.js";
 
 let chart, told;
 
 export function freshness({ freshness: f }) {
   chart ??= start();
+  show(told, f.p50_ms !== null);
   setText(told, f.p50_ms === null ? "" : `Half within ${ms(f.p50_ms)}, 99 of 100 within ${ms(f.p99_ms)}.`);
   const lines = [{ name: "now", colour: () => resolved("--accent"), points: f.points }];
   const rules = [{ at: f.goal_ms, text: `goal ${ms(f.goal_ms)}`, colour: () => resolved("--soft") }];

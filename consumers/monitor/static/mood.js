@@ -19,8 +19,8 @@ export function moodOf(state, link, now_ms) {
     return {
       level: "bad",
       word: "broker unreachable",
-      title: `Kafka at ${broker.address} does not answer`,
-      text: broker.detail,
+      title: "No contact with Kafka",
+      text: broker.detail ?? `${broker.address} does not answer. See whether it runs; the page goes on by itself when it does.`,
       since_ms: broker.since_ms,
       stale: true,
     };

@@ -1,6 +1,6 @@
 // The last answers, and why each is what it is. While someone looks at the list, it holds still.
 import { armClass } from "./colours.js";
-import { body, el, keyed, setAttr, setText, show } from "./dom.js";
+import { body, byId, el, keyed, setAttr, setText, show } from "./dom.js";
 import { ago, count, DASH, ms, percent, signed, value } from "./format.js";
 
 const BARS_MAX = 12;
@@ -15,10 +15,10 @@ export function predictions(state) {
     const newer = state.predictions.filter((p) => !known.has(keyOf(p))).length;
     const mine = new Map(state.predictions.map((p) => [keyOf(p), p]));
     items = items.map((p) => mine.get(keyOf(p)) ?? p); // an explanation may have come since
-    setText(parts.held, newer ? `Held while you look; ${newer < state.predictions.length ? count(newer) : `at least ${count(newer)}`} newer.` : "");
+    setText(parts.held, newer ? `Held while you look; ${newer < state.predictions.length ? count(newer) : `at least ${count(newer)}`} newer.` : "Choose one to see why.");
   } else {
     items = state.predictions;
-    setText(parts.held, "");
+    setText(parts.held, items.length ? "Choose one to see why." : "");
   }
   draw();
 }
@@ -29,8 +29,8 @@ function start() {
   const none = el("p", { class: "none" }, "No answer was served yet. ", el("code", {}, "headwater predict EVENT"), " asks for one.");
   const list = el("ul", { class: "answers", role: "listbox", "aria-label": "Last predictions, newest first", on: { keydown: moved } });
   const why = el("div", { class: "why", "aria-live": "off" });
-  const held = el("p", { class: "soft held" });
-  const some = el("div", { class: "split" }, el("div", {}, held, list), why);
+  const held = byId("predictions").querySelector(".head .soft");
+  const some = el("div", { class: "split" }, list, why);
   body("predictions").append(none, some);
   return { none, some, list, why, held };
 }
@@ -82,7 +82,7 @@ function explain(p) {
   const now = JSON.stringify(p);
   if (now === shown) return;
   shown = now;
-  const fact = (name, text) => [el("dt", {}, name), el("dd", { class: "num" }, text)];
+  const fact = (name, text) => el("div", {}, el("dt", {}, name), el("dd", { class: "num" }, text));
   const facts = el("dl", { class: "facts" },
     fact("unit", p.unit || DASH), fact("propensity", percent(p.propensity)), fact("generation", count(p.generation)),
     fact("staleness", ms(p.staleness_ms)), fact("took", ms(p.latency_ms)));

@@ -29,7 +29,7 @@ function start() {
   const table = new Table(at, "Snapshots, newest first", [
     { name: "generation", num: true, fill: (cell, s) => setText(cell, count(s.generation)) },
     { name: "as of", num: true, fill: (cell, s) => setText(cell, ago(s.as_of_ms, now_ms)) },
-    { name: "labels learned", num: true, fill: (cell, s) => setText(cell, count(s.rows)) },
+    { name: "labels", num: true, fill: (cell, s) => setText(cell, count(s.rows)) },
     { name: "gate", fill: gate },
     { name: "quality then", fill: (cell, s) => setText(cell, quality(s)) },
     { name: "state", fill: (cell, s, tr) => {
