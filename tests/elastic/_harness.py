@@ -6,7 +6,6 @@ the shipper's reason. Nothing waits by sleeping: each wait has a condition and a
 
 import json
 import os
-import random
 import shutil
 import signal
 import sys
@@ -129,6 +128,11 @@ class Pipeline:
         finally:
             producer.close(5)
 
+    def poison(self) -> None:
+        """Records that make no document, or one that no mapping takes."""
+        bad_time = b'{"@timestamp": "tomorrow", "message": "?"}'
+        self.send([("labels", b"poison"), ("logs", b"no JSON"), ("logs", bad_time), ("predictions", b"\x00")])
+
     def partitions(self) -> dict[TopicPartition, int]:
         """Of the shipped topics, with where each ends."""
         counts = {t: self.spec.topics.predictions if t == "predictions" else 1 for t in DATASETS}
@@ -151,8 +155,8 @@ class Pipeline:
 
     # -- the shipper -----------------------------------------------------------------------------------
 
-    def start(self, **env: str) -> "Pipeline":
-        """Run a shipper."""
+    def start(self, *words: str, **env: str) -> "Pipeline":
+        """Run a shipper, with further words on its command line."""
         settings = self.settings
         given = {
             **{k: v for k, v in os.environ.items() if not k.startswith("HEADWATER_")},
@@ -163,11 +167,11 @@ class Pipeline:
             **({"HEADWATER_ELASTICSEARCH_KEY": str(settings.elasticsearch_key)} if settings.elasticsearch_key else {}),
             **env,
         }
-        words = ["env", "-i", *(f"{k}={v}" for k, v in given.items())]
-        command = [*words, sys.executable, "-m", "consumers.cli", "ship", str(self.folder / "spec.yaml")]
+        clean = ["/usr/bin/env", "-i", *(f"{k}={v}" for k, v in given.items())]
+        command = [*clean, sys.executable, "-m", "consumers.cli", "ship", str(self.folder / "spec.yaml"), *words]
         log = self.folder / "log"
         self._launched_at = log.stat().st_size if log.exists() else 0
-        self.process, _ = spawn(["/usr/bin/env", *command[1:]], log)
+        self.process, _ = spawn(command, log)
         return self
 
     def kill(self) -> None:
@@ -199,6 +203,11 @@ class Pipeline:
             except OSError:  # just delivered
                 continue
         return found
+
+    @property
+    def spool_files(self) -> int:
+        """Batches in its spool."""
+        return sum(1 for _ in (self.settings.data / self.name / "spool").glob("*.avro"))
 
     def drain(self) -> "Pipeline":
         """Wait until all is read and delivered. It must not have ended."""
@@ -240,6 +249,27 @@ class Pipeline:
                 raise
             return []
 
+    def count(self, topic: str) -> int:
+        """Documents of a topic."""
+        return int(wait_for(lambda: self._count(topic), lambda: f"{topic}: no answer but 503", 60)[0])
+
+    def _count(self, topic: str) -> tuple[int, ...]:
+        stream = DATASETS[topic].stream(self.name)
+        try:
+            self.client.indices.refresh(index=stream, ignore_unavailable=True)
+            return (int(self.client.count(index=stream, ignore_unavailable=True)["count"]),)
+        except ApiError as error:
+            if error.status_code != 503:
+                raise
+            return ()
+
+    def sums(self) -> dict[str, tuple[int, int, int]]:
+        """Topic → records on Kafka, documents in Elasticsearch, records that were refused (again at each replay)."""
+        places = {(str(d["topic"]), d["partition"], d["offset"]) for d in self.dead()}
+        refused = Counter(topic.partition(".")[2] for topic, _, _ in places)
+        records = {t: sum(1 for _ in read_topic(self.spec, self.settings, t)) for t in DATASETS}
+        return {t: (records[t], self.count(t), refused[t]) for t in DATASETS}
+
     def lacks(self) -> list[str]:
         """How Elasticsearch differs from Kafka, by topic; empty when all is well."""
         buried = {f"{d['topic']}-{d['partition']}-{d['offset']}" for d in self.dead()}
@@ -261,26 +291,3 @@ class Pipeline:
     def roll_over(self) -> None:
         """A new backing index for the predictions, as the lifecycle does by age or size."""
         self.client.indices.rollover(alias=DATASETS["predictions"].stream(self.name))
-
-
-def kill_run(pipeline: Pipeline, kills: int, chance: random.Random, wave: int = 1500) -> None:
-    """kill -9 of the shipper at random moments of its work, with a rollover among them; then let it drain."""
-    pipeline.publish(wave, 20)
-    pipeline.start()
-    wait_for(lambda: pipeline.ids("predictions"), pipeline.said)
-    for n in range(kills):
-        pipeline.publish(wave, 20)
-        seen = len(pipeline.ids("predictions"))
-        moved = seen + chance.randrange(1, wave)
-        # A moment by progress, or by time alone: while it starts, say.
-        if chance.random() < 0.7:
-            wait_for(
-                lambda moved=moved: len(pipeline.ids("predictions")) >= min(moved, pipeline.published), pipeline.said
-            )
-        else:
-            time.sleep(chance.uniform(0, 3))
-        pipeline.kill()
-        if n % 2 == 0:
-            pipeline.roll_over()
-        pipeline.start()
-    pipeline.drain()
