@@ -19,6 +19,7 @@ from stream.predict.quick.wire import same, span_of, varint_of
 
 TENSORS_MAX = 256
 F64, F32, SIGNED, UNSIGNED, FLAG, TEXT = range(6)
+WIRE = (1, 5, 0, 0, 0, 2)  # how protobuf writes each of them
 _TYPES = (
     ("FP64", 7, F64, 8), ("FP32", 6, F32, 4), ("INT64", 3, SIGNED, 8), ("INT32", 2, SIGNED, 4), ("INT16", 2, SIGNED, 2),
     ("INT8", 2, SIGNED, 1), ("UINT32", 4, UNSIGNED, 4), ("UINT16", 4, UNSIGNED, 2), ("UINT8", 4, UNSIGNED, 1),
@@ -72,9 +73,13 @@ def new_room() -> Room:
 def _is_tensor(names: Any, body: Any, at: Any, end: Any, tensor: Any) -> Any:
     """Read one input; whether it is plain, and of one value."""
     tensor[:] = -1
-    shaped = False
+    dims = 0
     while at < end:
         tag = body[at]
+        if tag == 0x18 and at + 1 < end and body[at + 1] == 1:  # of the shape, not packed
+            dims += 1
+            at += 2
+            continue
         begin, at = span_of(body, at + 1, end)
         if at < 0:
             return False
@@ -86,15 +91,16 @@ def _is_tensor(names: Any, body: Any, at: Any, end: Any, tensor: Any) -> Any:
                     tensor[TYPE] = number
             if tensor[TYPE] < 0:
                 return False
-        elif tag == 0x1A and not shaped:
-            shaped = body[begin] == 1 and (at == begin + 1 or (at == begin + 2 and body[begin + 1] == 1))
-            if at == begin or not shaped:
-                return False
+        elif tag == 0x1A:
+            for i in range(begin, at):
+                if body[i] != 1:
+                    return False
+            dims += at - begin
         elif tag == 0x2A and tensor[GIVEN_END] < 0:
             tensor[GIVEN], tensor[GIVEN_END] = begin, at
         else:
             return False
-    return shaped and tensor[NAME_END] >= 0 and tensor[TYPE] >= 0
+    return 1 <= dims <= 2 and tensor[NAME_END] >= 0 and tensor[TYPE] >= 0
 
 
 @compiled
@@ -183,10 +189,15 @@ def _entry(names: Any, body: Any, tensor: Any, out: Any, at: Any) -> Any:
     form, begin, end, bits = type_[3], tensor[VALUE], tensor[VALUE_END], np.uint64(0)
     if not raw:
         begin, end = tensor[GIVEN], tensor[GIVEN_END]
-        if end <= begin or body[begin] != (type_[2] << 3 | 2):
+        if end <= begin or body[begin] >> 3 != type_[2]:
             return -1
-        begin, to = span_of(body, begin + 1, end)
-        if to != end:
+        wire = body[begin] & 7
+        begin += 1
+        if wire == 2:
+            begin, to = span_of(body, begin, end)
+            if to != end:
+                return -1
+        elif wire != WIRE[form]:  # a number that is not packed
             return -1
     if form == TEXT:
         if raw:
