@@ -142,15 +142,15 @@ def test_steps_without_a_time_stay_behind_the_step_before_them() -> None:
 
 
 class _Topics:
-    """Stands for a Scan: records by topic."""
+    """Stands for a Scan: records by topic, in batches of so many."""
 
-    def __init__(self, topics: dict[str, list[bytes]]) -> None:
-        self._topics = topics
+    def __init__(self, topics: dict[str, list[bytes]], size: int) -> None:
+        self._topics, self._size = topics, size
 
     def records(self, suffix: str) -> list[Records]:
         values = self._topics.get(suffix, [])
         given = [Record(f"p.{suffix}", 0, n, 100 + n, None, v) for n, v in enumerate(values)]
-        return [records_of(f"p.{suffix}", 0, given)] if given else []
+        return [records_of(f"p.{suffix}", 0, given[n : n + self._size]) for n in range(0, len(given), self._size)]
 
     def with_text(self, suffix: str, needles: Sequence[bytes]) -> Any:
         return [r[row] for r in self.records(suffix) for row in rows_with(r, needles)]
@@ -178,12 +178,12 @@ def _prediction(event_id: str, served_ms: int, label_offset: int) -> bytes:
     return schemas.codec("prediction").encode(record)
 
 
-def _collect(topics: dict[str, list[bytes]], event_id: str = "e1", **more: Any) -> Facts:
+def _collect(topics: dict[str, list[bytes]], event_id: str = "e1", size: int = 100, **more: Any) -> Facts:
     collector = Collector.__new__(Collector)
     from consumers._trace_facts import _Answers
 
     collector._spec, collector._id_is_text, collector._answers = SPEC, True, _Answers()
-    return collector.collect(_Topics(topics), Facts(event_id), more, None)  # type: ignore[arg-type]
+    return collector.collect(_Topics(topics, size), Facts(event_id), more, None)  # type: ignore[arg-type]
 
 
 def test_the_first_snapshot_past_a_row_is_found_and_whether_an_earlier_one_may_be_gone() -> None:
@@ -196,9 +196,10 @@ def test_the_first_snapshot_past_a_row_is_found_and_whether_an_earlier_one_may_b
     assert [(s.about["generation"], s.about["surely_first"]) for s in found.learned] == [(3, False)]
 
 
-def test_the_first_answer_that_knows_a_row_is_the_earliest_served_of_all() -> None:
+@pytest.mark.parametrize("size", [1, 2, 100])
+def test_the_first_answer_that_knows_a_row_is_the_earliest_served_of_all(size: int) -> None:
     answers = [_prediction("a", 50, 3), _prediction("b", 90, 4), _prediction("e1", 70, 9), _prediction("c", 80, 4)]
-    found = _collect({"training": [_row(["e1"], [4])], "predictions": [*answers, b"rubbish", b""]})
+    found = _collect({"training": [_row(["e1"], [4])], "predictions": [*answers, b"rubbish", b""]}, size=size)
     assert found.answer is not None
     assert (found.answer.offset, found.answer.at_ms) == (2, 70)
     assert [s.offset for s in found.predictions] == [2]
