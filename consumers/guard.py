@@ -65,6 +65,12 @@ class Guard:
 
     def look(self) -> Look:
         """Read what is new, judge, and drain who is shown to be worse."""
+        found = self.judge()
+        drained = [self._drain(f) for f in {f.arm: f for f in found if f.worse}.values()]
+        return Look(found, [d for d in drained if d is not None])
+
+    def judge(self) -> list[Finding]:
+        """Read what is new, and judge; nothing is drained."""
         with broker_errors(self._settings):
             ends = self._consumer.end_offsets(self._partitions)
             while any(self._consumer.position(tp) < end for tp, end in ends.items()):
@@ -72,9 +78,7 @@ class Guard:
                     self._take(tp, records)
         exposed, kept = self._collector.exposed()
         outcomes = self._collector.outcomes(kept)
-        found = findings(self._spec, state_of(self._spec, self._settings), exposed, outcomes)
-        drained = [self._drain(f) for f in {f.arm: f for f in found if f.worse}.values()]
-        return Look(found, [d for d in drained if d is not None])
+        return findings(self._spec, state_of(self._spec, self._settings), exposed, outcomes)
 
     def _take(self, tp: TopicPartition, records: list[object]) -> None:
         labels = tp.topic == self._spec.topic("labels")

@@ -14,6 +14,7 @@ with warnings.catch_warnings():  # kafka-python reads its schemas in a deprecate
     import kafka  # noqa: F401
 
 from infra.kafka import LocalBroker, find_broker
+from tests.demo_run import DemoRun, run_demo
 
 # The same examples each time, so that a run tells of the change it is about; `explore` looks further.
 hypothesis.settings.register_profile("steady", derandomize=True)
@@ -31,6 +32,12 @@ def kafka_address() -> Iterator[str]:
     """The broker of HEADWATER_KAFKA, else of Docker, else a native one. Never kill it: it is shared."""
     with find_broker() as address:
         yield address
+
+
+@pytest.fixture(scope="session")
+def demo_run(kafka_address: str, tmp_path_factory: pytest.TempPathFactory) -> DemoRun:
+    """One run of the demo; its topics stay on the session's broker."""
+    return run_demo(kafka_address, tmp_path_factory.mktemp("demo"))
 
 
 @pytest.fixture

@@ -26,6 +26,7 @@ from consumers.demo.publish import FlightProducer, Published
 from consumers.demo.report import write_report
 from consumers.demo.result import Result, by_arm, freshness, metric_records, served_quality, step_rates
 from consumers.demo.show import show
+from consumers.guard import Guard
 from consumers.settings import Settings
 from consumers.status import status
 from infra.kafka import find_broker, free_port
@@ -194,6 +195,11 @@ def _drain(job: _Job, published: Published, asker: Asker, supervisor: Supervisor
     with job.console.status("waiting for the last outcomes"):
         quiet = lambda: not any(s.lag for n, s in status(spec, settings).steps.items() if n != "ship")  # noqa: E731
         _wait(quiet, DRAIN_S_MAX, "the last outcomes", supervisor)
+        guard = Guard(spec, settings)  # to know what the one that runs will find once it looks again
+        try:
+            _wait(lambda: not any(f.worse for f in guard.judge()), DRAIN_S_MAX, "the guard's last look", supervisor)
+        finally:
+            guard.close()
 
 
 def _result(

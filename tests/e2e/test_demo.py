@@ -1,30 +1,17 @@
 """The main job, as a person starts it, on a real broker."""
 
-import json
-import os
 import subprocess
-import sys
 from pathlib import Path
 
 import pytest
 
-ROOT = Path(__file__).resolve().parents[2]
+from tests.demo_run import DemoRun
 
 
-@pytest.fixture(scope="module")
-def run(kafka_address: str, tmp_path_factory: pytest.TempPathFactory) -> tuple[dict, Path, str]:
-    """One run of examples/demo.sh with 6,000 flights."""
-    report = tmp_path_factory.mktemp("demo") / "report.html"
-    done = subprocess.run(
-        [ROOT / "examples" / "demo.sh", "--flights", "6000", "--rate", "600", "--report", report, "--json"],
-        env={**os.environ, "HEADWATER_KAFKA": kafka_address, "HEADWATER_VENV": sys.prefix},
-        capture_output=True,
-        text=True,
-        timeout=480,
-        check=False,
-    )
-    assert done.returncode == 0, done.stderr[-3000:]
-    return json.loads(done.stdout), report, done.stderr
+@pytest.fixture
+def run(demo_run: DemoRun) -> tuple[dict, Path, str]:
+    """What it gave, its report, what it said."""
+    return demo_run.result, demo_run.report, demo_run.said
 
 
 pytestmark = [pytest.mark.broker, pytest.mark.slow]
