@@ -104,7 +104,7 @@ def status(spec: Spec, settings: Settings) -> Status:
     age = time.time_ns() // 1_000_000 - model["as_of_ms"] if model else None
     read = decoder_for(spec, "metrics")
     latest = {f"{m['kind']}.{m['arm']}".rstrip("."): m["values"] for m in (read(r.value) for r in metrics)}
-    return Status(spec.name, spec.hash, steps, _counts(offsets), model, age, latest, _spool(offsets.get("ship", {})))
+    return Status(spec.name, spec.hash, steps, counts_of(offsets), model, age, latest, _spool(offsets.get("ship", {})))
 
 
 def _spool(marks: dict[Any, Any]) -> dict[str, int] | None:
@@ -114,7 +114,8 @@ def _spool(marks: dict[Any, Any]) -> dict[str, int] | None:
     return {n: newest[f"spool_{n}"] for n in ("batches", "bytes")} if "spool_bytes" in newest else None
 
 
-def _counts(offsets: dict[str, dict[Any, Any]]) -> Counts:
+def counts_of(offsets: dict[str, dict[Any, Any]]) -> Counts:
+    """From what each group has committed."""
     marks = [json.loads(m.metadata or "{}") for found in offsets.values() for m in found.values()]
     clean = [m["clean"] for m in marks if "clean" in m]
     rejected: Counter[str] = Counter()

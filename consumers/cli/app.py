@@ -140,6 +140,7 @@ def main(argv: Sequence[str] | None = None) -> None:
         export,
         look,
         make,
+        monitor,
         optimise,
         rollback,
         schema,
