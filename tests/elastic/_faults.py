@@ -13,6 +13,7 @@ import numpy as np
 
 from infra.elastic import LocalElastic
 from tests.elastic._asked import Answers, Asked, logged
+from tests.elastic._gate import gate
 from tests.elastic._harness import Pipeline, wait_for
 
 SETTLE_S = 4.0  # between a change and what is measured
@@ -112,34 +113,61 @@ def away_run(
     rate: float,
     up_s: float,
     away_s: float,
-    turns: int = 1,
     once_away: Callable[[Pipeline], None] = lambda _: None,
     core: int | None = None,
+    first: bool = False,
 ) -> Away:
-    """Questions at a steady rate; kill -9 of Elasticsearch, away, back, so many times, with it up before and after.
+    """Questions at a steady rate; kill -9 of Elasticsearch, away, back, with it up before and after.
 
-    core: where the server and its asker run.
+    core: where the server and its asker run; first: before all other work.
     """
     found = Away()
-    with Asked(pipeline, rate, core) as asked:
+    with Asked(pipeline, rate, core, first) as asked:
         _window(found, pipeline, found.up, up_s)
-        for _ in range(turns):
-            pipeline.publish(2_000, 20)  # so that it is killed while it takes something
-            server.kill()
-            pipeline.publish(100, 5)
-            pipeline.poison()
-            begun_s = time.monotonic()
-            once_away(pipeline)
-            _window(found, pipeline, found.away, max(5.0, away_s - (time.monotonic() - begun_s)))
-            found.spool_files = max(found.spool_files, pipeline.spool_files)
-            begun_s = time.monotonic()
-            server.restart()
-            wait_for(lambda: not pipeline.spool, pipeline.said, 600)
-            found.back.append((begun_s, time.monotonic()))
-            _window(found, pipeline, found.up, up_s)
+        pipeline.publish(2_000, 20)  # so that it is killed while it takes something
+        server.kill()
+        pipeline.publish(100, 5)
+        pipeline.poison()
+        begun_s = time.monotonic()
+        once_away(pipeline)
+        _window(found, pipeline, found.away, max(5.0, away_s - (time.monotonic() - begun_s)))
+        found.spool_files = max(found.spool_files, pipeline.spool_files)
+        begun_s = time.monotonic()
+        server.restart()
+        wait_for(lambda: not pipeline.spool, pipeline.said, 600)
+        found.back.append((begun_s, time.monotonic()))
+        _window(found, pipeline, found.up, up_s)
         found.answers, found.said = asked.end(), asked.said()
     pipeline.drain()
     found.logged = sorted(logged(pipeline))
+    return found
+
+
+def turns_run(
+    pipeline: Pipeline, rate: float, window_s: float, turns: int, core: int | None = None, first: bool = False
+) -> Away:
+    """Questions at a steady rate, while the way to Elasticsearch is shut and opened in turn, so many times.
+
+    Elasticsearch itself runs on, so that nothing but the outage differs; windows that are compared are near in time.
+    """
+    found = Away()
+    with gate(pipeline.settings.elasticsearch) as way:
+        pipeline.settings = pipeline.settings.model_copy(update={"elasticsearch": way.url})
+        pipeline.start()
+        with Asked(pipeline, rate, core, first) as asked:
+            _window(found, pipeline, found.up, window_s)
+            for _ in range(turns):
+                way.shut()
+                _window(found, pipeline, found.away, window_s)
+                begun_s = time.monotonic()
+                way.open()
+                wait_for(lambda: not pipeline.spool, pipeline.said)
+                found.back.append((begun_s, time.monotonic()))
+                _window(found, pipeline, found.up, window_s)
+            found.answers, found.said = asked.end(), asked.said()
+        pipeline.drain()
+        found.logged = sorted(logged(pipeline))
+        pipeline.stop()
     return found
 
 

@@ -1,4 +1,4 @@
-"""The long form: python -m tests.elastic.soak [--only NAME…] [--away 600] [--up 60] [--turns 1] [--short]
+"""The long form: python -m tests.elastic.soak [--only NAME…] [--short] [--first | --mixed]
 
 On a broker and an Elasticsearch of its own, one after the other:
 
@@ -7,13 +7,14 @@ On a broker and an Elasticsearch of its own, one after the other:
     elastic  kill -9 of Elasticsearch in the middle of a backlog, 5 times
     full     Elasticsearch away until the spool has no room left
     away     Elasticsearch away for ten minutes, while a prediction server answers at a steady rate
+    turns    the same, but only the way to Elasticsearch is shut, again and again, so that noise can be told from effect
 
 After each, what is on Kafka and what is in Elasticsearch are compared, document by document; the exit code is 1 when
-they differ, when a call fails, or when the spool is larger than it may be. For `away` it tells how long answers took
-with Elasticsearch up, away and coming back. The server and its asker have a core of their own, as if the rest ran on
-another machine; with `--mixed` all share all cores, and then the largest difference is what Elasticsearch takes of
-them. Each quantile is the median over pieces of 15 s; look at the noise between equal ones first. Short: the same in
-about three minutes.
+they differ, when a call fails, or when the spool is larger than it may be. `away` and `turns` tell how long answers took
+with Elasticsearch up, away and coming back; look at the noise between equal pieces of time first. The server and its
+asker have a core of their own, as if the rest ran on another machine, and with `--first` they go before whatever else
+this one does. With `--mixed` all share all cores, and then the largest difference is what Elasticsearch takes of them.
+Short: the same in some minutes.
 """
 
 import argparse
@@ -25,6 +26,7 @@ import tempfile
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from itertools import pairwise
 from pathlib import Path
 
 from elasticsearch import Elasticsearch
@@ -58,7 +60,8 @@ class Soak:
             sums = "; ".join(f"{t} {r:,} = {d:,} + {x}" for t, (r, d, x) in made.sums().items())
             print(f"{name}: {time.monotonic() - begun:.0f} s: {wrong or 'equal'}", flush=True)
             print(f"  on Kafka = documents + refused: {sums}", flush=True)
-            made.stop()
+            if made.process is not None:
+                made.stop()
 
     def replay(self) -> None:
         """See the module."""
@@ -92,11 +95,26 @@ class Soak:
     def away(self) -> None:
         """See the module."""
         given = self.given
-        up_s, away_s, turns = (10.0, 30.0, 1) if given.short else (given.up, given.away, given.turns)
-        with self.pipeline(f"away for {away_s:g} s, {turns} times") as made:
+        up_s, away_s = (10.0, 30.0) if given.short else (given.up, given.away)
+        with self.pipeline(f"away for {away_s:g} s") as made:
             made.start()
-            found = faults.away_run(made, self.server, given.rate, up_s, away_s, turns, core=self.core)
+            found = faults.away_run(made, self.server, given.rate, up_s, away_s, core=self.core, first=given.first)
         self._tell(found, given.rate)
+
+    def turns(self) -> None:
+        """See the module."""
+        given = self.given
+        window_s, turns = (5.0, 2) if given.short else (given.window, given.turns)
+        with self.pipeline(f"the way to Elasticsearch shut {turns} times, {window_s:g} s each") as made:
+            found = faults.turns_run(made, given.rate, window_s, turns, self.core, given.first)
+        self._tell(found, given.rate)
+        for share in (0.5, 0.99):
+            up, away = (found.took_ms(share, windows, window_s) for windows in (found.up, found.away))
+            moved = [100 * (2 * b / (a + c) - 1) for a, b, c in zip(up, away, up[1:], strict=False)]
+            equal = [100 * (b / a - 1) for a, b in pairwise(up)]
+            print(
+                f"  p{100 * share:g} away against both neighbours, %: {_spread(moved)}; up against up: {_spread(equal)}"
+            )
 
     def _tell(self, found: faults.Away, rate: float) -> None:
         answers = found.answers
@@ -142,7 +160,12 @@ class Soak:
 
 RUNS: dict[str, Callable[[Soak], None]] = {
     "replay": Soak.replay, "kills": Soak.kills, "elastic": Soak.elastic, "full": Soak.full, "away": Soak.away,
+    "turns": Soak.turns,
 }  # fmt: skip
+
+
+def _spread(found: list[float]) -> str:
+    return f"median {statistics.median(found):+.1f} of {', '.join(f'{x:+.0f}' for x in sorted(found))}"
 
 
 def _shown(took: list[float]) -> str:
@@ -156,9 +179,11 @@ def main() -> int:
     parser.add_argument("--only", nargs="*", choices=RUNS, metavar="NAME", help="these parts alone")
     parser.add_argument("--kills", type=int, default=20)
     parser.add_argument("--away", type=float, default=600.0, help="seconds")
-    parser.add_argument("--up", type=float, default=60.0, help="seconds before, after and between")
-    parser.add_argument("--turns", type=int, default=1, help="how often it goes away")
+    parser.add_argument("--up", type=float, default=60.0, help="seconds before and after")
+    parser.add_argument("--turns", type=int, default=8, help="how often the way is shut")
+    parser.add_argument("--window", type=float, default=10.0, help="seconds of each turn")
     parser.add_argument("--rate", type=float, default=100.0, help="questions a second")
+    parser.add_argument("--first", action="store_true", help="server and asker before all other work; needs root")
     parser.add_argument("--mixed", action="store_true", help="the server shares its core with all the others")
     parser.add_argument("--seed", type=int, default=1)
     parser.add_argument("--short", action="store_true")
