@@ -5,6 +5,7 @@ Each block that a step works on is a span in a trace of its own. A sample of the
 to the block's. Spans hold ids, counts and positions, never values of an event.
 """
 
+import atexit
 import os
 import threading
 import time
@@ -19,6 +20,7 @@ from stream.trace import root_span_id, sampled, trace_id
 
 SHARE = 0.01  # of events that have spans of their own, unless OTEL_TRACES_SAMPLER_ARG says otherwise
 EVENTS_MAX = 32  # spans of events for one block
+CLOSE_S = 3.0  # for the spans that wait, when leaving
 _ENDPOINTS = ("OTEL_EXPORTER_OTLP_ENDPOINT", "OTEL_EXPORTER_OTLP_TRACES_ENDPOINT")
 Attributes = Mapping[str, str | int | float | bool]
 Ids = Iterable[str]
@@ -48,10 +50,15 @@ def spans_of(spec: Spec, process: str) -> "Spans | None":
         ) from None
     about = {"service.name": "headwater", "headwater.pipeline": spec.name, "headwater.spec_hash": spec.hash}
     provider = TracerProvider(
-        sampler=ALWAYS_ON, resource=Resource.create({**about, "headwater.process": process}), id_generator=_ids()
+        sampler=ALWAYS_ON,
+        resource=Resource.create({**about, "headwater.process": process}),
+        id_generator=_ids(),
+        shutdown_on_exit=False,  # it would wait for a dead endpoint for as long as it takes to give up each batch
     )
     provider.add_span_processor(BatchSpanProcessor(OTLPSpanExporter()))
-    return Spans(spec.name, provider, _share())
+    spans = Spans(spec.name, provider, _share())
+    atexit.register(spans.close)
+    return spans
 
 
 def _share() -> float:
@@ -126,8 +133,11 @@ class Spans:
         self._tracer.start_span(name, context=parent, start_time=begun_ns, attributes=given, **more).end(ended_ns)
 
     def close(self) -> None:
-        """Send what waits, for at most some seconds."""
-        self._provider.shutdown()
+        """Send what waits, for at most CLOSE_S; what is left then is lost."""
+        sending = threading.Thread(target=self._provider.shutdown, name="spans", daemon=True)
+        sending.start()
+        sending.join(CLOSE_S)
+        atexit.unregister(self.close)
 
 
 def _root() -> Any:

@@ -4,6 +4,7 @@ import json
 import logging
 import subprocess
 import sys
+import threading
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from io import BytesIO
@@ -17,6 +18,7 @@ import pytest
 import structlog
 from kafka import TopicPartition
 
+from consumers import _otel
 from consumers._front import Front
 from consumers._grpc import in_pool
 from consumers._log import set_up
@@ -234,6 +236,23 @@ def test_at_debug_each_call_is_one_line_with_the_trace_of_its_event(
     assert line["headwater"]["caller"]["trace_id"] == CALLER
     assert line["headwater"]["spec_hash"] == spec.hash
     assert line["event"]["duration"] > 0
+
+
+def test_leaving_waits_for_the_endpoint_no_longer_than_a_bound(spans: Spans, settled: pytest.MonkeyPatch) -> None:
+    settled.setattr(_otel, "CLOSE_S", 0.2)
+    given_up, tried = threading.Event(), list[threading.Thread]()
+    shutdown = spans._provider.shutdown
+
+    def never() -> None:
+        tried.append(threading.current_thread())
+        given_up.wait(600)
+
+    spans._provider.shutdown = never
+    spans.close()
+    assert tried[0].is_alive()  # nobody waited for it, and it keeps no process
+    assert tried[0].daemon
+    given_up.set()
+    shutdown()
 
 
 # -- switched off, or wrongly on -------------------------------------------------------------------------
