@@ -307,3 +307,18 @@ def test_each_threshold_is_some_rule_s() -> None:
     told = {rule.key: (rule.body["params"]["threshold"][0], rule.body["params"]["timeWindowSize"]) for rule in rules()}
     t = dataclasses.asdict(THRESHOLDS)
     assert sorted(v for pair in told.values() for v in pair) == sorted(t.values())
+
+
+def test_the_page_tells_of_each_dashboard_and_each_threshold() -> None:
+    page = (ROOT / "docs" / "kibana.md").read_text()
+    rows = [line for line in page.splitlines() if line.startswith("| ")]
+    assert [row.split("`")[1] for row in rows if row.startswith("| `headwater-")] == [b.id for b in BOARDS]
+    told = {rule.key: next(row for row in rows if f"#{rule.key})" in row) for rule in rules()}
+    t = THRESHOLDS
+    wanted = {
+        "error-rate": f"more than {t.error_rate * 100:g} %", "lag-stall": f"than {t.lag_records:,.0f} ",
+        "freshness": f"less than {t.staleness_ms / 1000:g} s", "sample-ratio": f"{t.sample_ratio_p:g}",
+    }  # fmt: skip
+    for rule in rules():
+        assert wanted.get(rule.key, "") in told[rule.key]
+        assert f"{rule.body['params']['timeWindowSize']} minutes" in told[rule.key]

@@ -173,6 +173,7 @@ def _xy(panel: Panel, columns: Mapping[str, Any], shown: list[str]) -> dict[str,
         "seriesType": panel.shape,
         "xAccessor": axis,
         "accessors": shown,
+        "showGridlines": False,
     }
     layers = [data | ({"splitAccessor": split} if split else {})]
     if panel.limit is not None:
