@@ -39,7 +39,7 @@ from infra.kafka import LocalBroker, free_port
 from schemas import headwater_pb2 as pb
 from stream.learn.arms import digest
 from stream.learn.warm import warm
-from stream.predict.served import served_of
+from stream.predict.served import MODEL, served_of
 from stream.registry import snapshot as snapshots
 from stream.spec_load import load_spec
 
@@ -74,7 +74,7 @@ def serve(folder: Path) -> int:
     for line in sys.stdin:
         for _ in range(int(line)):
             begun_s = time.monotonic()
-            found = served_of(spec, snapshots.read(paths[generation % 2], spec_hash))
+            found = served_of(spec, snapshots.read(paths[generation % 2], spec_hash, MODEL))
             server.plane.swap(replace(found, generation=generation))
             generation += 1
             time.sleep(max(0.0, PACE_S - (time.monotonic() - begun_s)))

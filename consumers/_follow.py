@@ -27,7 +27,7 @@ from consumers._pin import pin_key
 from consumers.settings import Settings
 from stream.errors import BrokerError, SnapshotError
 from stream.predict.plane import Plane
-from stream.predict.served import Served, served_of
+from stream.predict.served import MODEL, Served, served_of
 from stream.registry import snapshot as snapshots
 from stream.spec import Spec
 
@@ -48,7 +48,7 @@ def folder_of(uri: str) -> Path:
 
 def load(spec: Spec, record: dict[str, Any]) -> Served:
     """The model that a record of the models topic announces, verified. Raises SnapshotError."""
-    found = snapshots.read(folder_of(record["uri"]), record["spec_hash"])
+    found = snapshots.read(folder_of(record["uri"]), record["spec_hash"], MODEL)
     if found.sha256 != record["sha256"]:
         raise SnapshotError(f"{found.path}: sha256 is {found.sha256}; {record['sha256']} was announced")
     if found.meta.get("refused") and not record["pinned"]:

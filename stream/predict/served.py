@@ -15,8 +15,12 @@ from stream.block import Block, Layout
 from stream.encode.encoder import layout_of
 from stream.errors import SnapshotError
 from stream.learn.arms import Arms
+from stream.learn.learner import State
 from stream.registry.snapshot import Snapshot
 from stream.spec import Spec
+
+MODEL = "model."
+"""Arrays of an arm's state that belong to its model begin so; no other is needed to serve."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,7 +50,8 @@ def served_of(spec: Spec, snapshot: Snapshot, as_of_ms: int | None = None) -> Se
         raise SnapshotError(f"{where}: holds arms {sorted(snapshot.states)}; the spec has {sorted(spec.arms)}")
     arms = Arms(spec)
     try:
-        arms.restore(snapshot.states)
+        for name, state in snapshot.states.items():  # of the metrics nothing is served
+            arms.models[name].restore(_model_of(state))
         through = meta["through"]
         served = Served(
             arms,
@@ -64,6 +69,12 @@ def served_of(spec: Spec, snapshot: Snapshot, as_of_ms: int | None = None) -> Se
     except (KeyError, ValueError, TypeError, IndexError) as e:
         raise SnapshotError(f"{where}: {type(e).__name__} {e}") from e
     return served
+
+
+def _model_of(state: State) -> State:
+    """The model in an arm's state."""
+    arrays = {name.removeprefix(MODEL): a for name, a in state.arrays.items() if name.startswith(MODEL)}
+    return State(arrays, state.meta["model"])
 
 
 def _try(arms: Arms, layout: Layout, spec_hash: str) -> None:

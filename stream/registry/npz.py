@@ -25,16 +25,19 @@ _HEADER = re.compile(
 )  # fmt: skip
 
 
-def arrays_of(body: bytes) -> dict[str, NDArray[np.generic]]:
-    """All arrays by name, each with memory of its own. Raises what `numpy.load` raises."""
-    found = _plain(body)
+def arrays_of(body: bytes, wanted: tuple[str, ...] = ("",)) -> dict[str, NDArray[np.generic]]:
+    """The arrays whose names begin as one of `wanted`, by name, each with memory of its own.
+
+    Raises what `numpy.load` raises.
+    """
+    found = _plain(body, wanted)
     if found is not None:
         return found
     with np.load(io.BytesIO(body), allow_pickle=False) as z:
-        return {k: z[k] for k in z.files}
+        return {k: z[k] for k in z.files if k.startswith(wanted)}
 
 
-def _plain(body: bytes) -> dict[str, NDArray[np.generic]] | None:
+def _plain(body: bytes, wanted: tuple[str, ...] = ("",)) -> dict[str, NDArray[np.generic]] | None:
     """The arrays of a file that is plain throughout; None for every other."""
     try:
         mark, disk, first, count, total, size, at, comment = _END.unpack_from(body, len(body) - _END.size)
@@ -50,7 +53,10 @@ def _plain(body: bytes) -> dict[str, NDArray[np.generic]] | None:
             at += _ENTRY.size
             name = body[at : at + entry[10]]
             at += sum(entry[10:13])
-            array, key = _array(body, entry, name), name.decode().removesuffix(".npy")
+            key = name.decode().removesuffix(".npy")
+            if not key.startswith(wanted):
+                continue
+            array = _array(body, entry, name)
             if array is None or not name.endswith(b".npy") or key in out:
                 return None
             out[key] = array

@@ -50,9 +50,9 @@ def pack(state: State) -> bytes:
     return out.getvalue()
 
 
-def unpack(body: bytes) -> State:
-    """The inverse of `pack`; nothing in it is ever executed."""
-    arrays = arrays_of(body)
+def unpack(body: bytes, part: str = "") -> State:
+    """The inverse of `pack`, of the arrays whose names begin with `part`; nothing in it is ever executed."""
+    arrays = arrays_of(body, (part, "meta"))
     return State(arrays, json.loads(arrays.pop("meta").tobytes()))
 
 
@@ -152,8 +152,11 @@ def pinned(folder: Path) -> int:
     return next((int(p.name) for p in list_snapshots(folder) if (p / PINNED).exists()), -1)
 
 
-def read(path: Path, spec_hash: str | None = None) -> Snapshot:
-    """One snapshot, verified byte for byte. Raises SnapshotError with the file and what is wrong with it."""
+def read(path: Path, spec_hash: str | None = None, part: str = "") -> Snapshot:
+    """One snapshot, verified byte for byte; of its arrays those whose names begin with `part`.
+
+    Raises SnapshotError with the file and what is wrong with it.
+    """
     try:
         body = (path / MANIFEST).read_bytes()
         manifest = json.loads(body)
@@ -165,10 +168,10 @@ def read(path: Path, spec_hash: str | None = None) -> Snapshot:
             raise SpecMismatch(f"{path}: made under spec {manifest['spec_hash']}; this one is {spec_hash}")
         states = {}
         for name, sha in manifest["files"].items():
-            part = (path / name).read_bytes()
-            if hashlib.sha256(part).hexdigest() != sha:
+            whole = (path / name).read_bytes()
+            if hashlib.sha256(whole).hexdigest() != sha:
                 raise SnapshotError(f"{path / name}: its sha256 is not the manifest's; the file is damaged")
-            states[Path(name).stem] = unpack(part)
+            states[Path(name).stem] = unpack(whole, part)
     except (OSError, ValueError, KeyError, TypeError, RecursionError) as e:
         raise SnapshotError(f"{path}: {type(e).__name__} {e}") from e
     return Snapshot(states, manifest, path, hashlib.sha256(body).hexdigest())

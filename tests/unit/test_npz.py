@@ -48,6 +48,8 @@ def test_what_we_pack_is_plain_and_read_as_numpy_reads_it(given_: dict[str, Any]
     back = unpack(body)
     assert back.meta == {"rows": 3}
     same(back.arrays, {name: given_[name] for name in sorted(given_)})
+    some = unpack(body, "a")
+    assert (list(some.arrays), some.meta) == ([name for name in sorted(given_) if name.startswith("a")], {"rows": 3})
 
 
 @settings(max_examples=150, deadline=None)
@@ -84,6 +86,7 @@ def test_what_is_not_plain_is_left_to_numpy(body: bytes) -> None:
     assert npz._plain(body) is None
     found = npz.arrays_of(body)
     assert np.array_equal(found["a"], by_numpy(body)["a"])
+    assert npz.arrays_of(body, ("b",)) == {}
 
 
 def test_objects_and_other_files_are_refused(tmp_path: Path) -> None:
