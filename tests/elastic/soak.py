@@ -10,10 +10,10 @@ On a broker and an Elasticsearch of its own, one after the other:
     turns    the same, but only the way to Elasticsearch is shut, again and again, so that noise can be told from effect
 
 After each, what is on Kafka and what is in Elasticsearch are compared, document by document; the exit code is 1 when
-they differ, when a call fails, or when the spool is larger than it may be. `away` and `turns` tell how long answers took
-with Elasticsearch up, away and coming back; look at the noise between equal pieces of time first. The server and its
-asker have a core of their own, as if the rest ran on another machine, and with `--first` they go before whatever else
-this one does. With `--mixed` all share all cores, and then the largest difference is what Elasticsearch takes of them.
+they differ, when a call fails, or when the spool is larger than it may be. `away` and `turns` tell how long answers
+took with Elasticsearch up, away and coming back; look at the noise between equal pieces of time first. The server and
+its asker have a core of their own, as if the rest ran on another machine, and with `--first` they go before whatever
+else this one does. With `--mixed` all share all cores, and then the largest difference is what Elasticsearch takes.
 Short: the same in some minutes.
 """
 
