@@ -37,6 +37,7 @@ IMPURE = {
 }  # fmt: skip
 OTHER_VARIABLES = {
     "HEADWATER_PICKLE_KEY": "stream/learn/pickled.py",  # a secret, so it is no setting that could be shown
+    "HEADWATER_CHROMIUM": "tests/browser/_window.py",  # of the tests alone
     "HEADWATER_VENV": "infra/venv.sh",  # read before there is a Python to read settings with
 }
 
