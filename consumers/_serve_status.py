@@ -11,7 +11,9 @@ from typing import Any
 
 import grpc
 import structlog
+from google.protobuf.message import DecodeError
 
+from schemas import headwater_pb2 as pb
 from stream.errors import HeadwaterError
 from stream.predict import refuse
 from stream.predict.refuse import Refused
@@ -40,15 +42,27 @@ def abort(context: Any, status: grpc.StatusCode, reason: str, detail: str) -> No
     context.abort(status, detail)
 
 
-def status_of(error: Exception, method: str) -> tuple[grpc.StatusCode, str, str]:
-    """Status, short code and message of what a handler raised; a bug is logged."""
+def status_of(error: Exception, method: str, request: Any = None) -> tuple[grpc.StatusCode, str, str]:
+    """Status, short code and message of what a handler raised; a bug is logged, with the event that it is about."""
     if isinstance(error, Refused):
         return STATUS[type(error)], error.reason, str(error)
     if isinstance(error, HeadwaterError):
         return grpc.StatusCode.UNAVAILABLE, "server.unavailable", str(error)
-    log.error("call failed", method=method, exc_info=error)
+    event_id = event_id_in(request)
+    about = {"event_id": event_id} if event_id else {}
+    log.error("call failed", method=_SHOWN.get(method, method), exc_info=error, **about)
     detail = f"{type(error).__name__}: a bug of the server; its log says more"
     return grpc.StatusCode.INTERNAL, "server.bug", detail
+
+
+def event_id_in(request: Any) -> str:
+    """The id of the one event that a request is about, where its caller gave one."""
+    if isinstance(request, bytes):
+        try:
+            request = pb.PredictRequest.FromString(request)
+        except DecodeError:
+            return ""
+    return str(getattr(request, "event_id", ""))
 
 
 def _count(servicer: Any, method: str, code: grpc.StatusCode, begun_s: float) -> None:
@@ -68,7 +82,7 @@ def answered(method: Callable[[Any, Any, Any], Any]) -> Callable[[Any, Any, Any]
         try:
             found = method(self, request, context)
         except Exception as e:
-            told = status_of(e, name)
+            told = status_of(e, name, request)
         else:
             _count(self, name, grpc.StatusCode.OK, begun_s)
             return found

@@ -24,6 +24,7 @@ from consumers._grpc import in_pool
 from consumers._log import set_up
 from consumers._otel import Spans, spans_of
 from consumers._serve_calls import Calls, calls_of
+from consumers._serve_status import answered
 from consumers.learn import LearnStep
 from consumers.settings import Settings
 from schemas import headwater_pb2 as pb
@@ -253,6 +254,50 @@ def test_leaving_waits_for_the_endpoint_no_longer_than_a_bound(spans: Spans, set
     assert tried[0].daemon
     given_up.set()
     shutdown()
+
+
+class _Faulty:
+    """A servicer with a bug."""
+
+    meter = None
+
+    @answered
+    def Predict(self, body: bytes, context: Any) -> bytes:
+        raise KeyError("a bug")
+
+    @answered
+    def _feedback(self, request: Any, context: Any) -> Any:
+        raise KeyError("a bug")
+
+
+class _Context:
+    def set_trailing_metadata(self, given: Any) -> None:
+        pass
+
+    def abort(self, status: Any, detail: str) -> None:
+        raise RuntimeError(detail)
+
+
+def test_a_bug_in_a_call_is_one_line_with_the_trace_of_its_event_and_the_stack(
+    spec: Spec, capsys: pytest.CaptureFixture[str]
+) -> None:
+    kafka = logging.getLogger("kafka").level
+    set_up(Settings(), spec, "predict")
+    requests = (pb.PredictRequest(event_id="e1").SerializeToString(), b"\xff\xff", b"")
+    try:
+        for request in requests:
+            with pytest.raises(RuntimeError, match="KeyError: a bug of the server"):
+                _Faulty().Predict(request, _Context())
+        with pytest.raises(RuntimeError):
+            _Faulty()._feedback(pb.FeedbackRequest(event_id="e2"), _Context())
+    finally:
+        structlog.reset_defaults()
+        logging.getLogger("kafka").setLevel(kafka)
+    lines = [json.loads(x) for x in capsys.readouterr().err.splitlines()]
+    traces = [x.get("trace", {}).get("id") for x in lines]
+    assert traces == [trace_id("p", "e1"), None, None, trace_id("p", "e2")]
+    assert [x["method"] for x in lines] == ["Predict", "Predict", "Predict", "Feedback"]
+    assert all("in Predict" in x["error"]["stack_trace"] for x in lines[:3])
 
 
 # -- switched off, or wrongly on -------------------------------------------------------------------------
