@@ -65,7 +65,7 @@ def _votes(meta: Mapping[str, Any], arrays: Arrays) -> F64 | None:
             shares = errors.sum() - errors
             shares = shares if shares.sum() > 0 else np.ones(len(counts))
         return np.asarray(shares / shares.sum())
-    if meta["format"] == "bagging-forest" or params["disable_weighted_vote"]:
+    if params.get("disable_weighted_vote", True):  # bagging has no weights
         return np.ones(len(counts))
     judged = counts[:, JUDGED]
     right = np.where(judged > 0, counts[:, RIGHT] / np.maximum(judged, 1), 0.0)

@@ -6,7 +6,7 @@ import numpy as np
 from pydantic import BaseModel, ConfigDict, Field
 
 from stream.block import F64, Block, Layout
-from stream.learn.forest import AdaptiveForest, Forest, RegressorForest
+from stream.learn.forest import AdaptiveForest, AdwinBagging, Forest, RegressorForest
 from stream.learn.forest.params import MODELS_MAX, RATE_MAX
 from stream.learn.learner import State
 
@@ -33,6 +33,12 @@ class BaggingParams(_Trees):
     split_criterion: Literal["info_gain", "gini", "hellinger"] = "info_gain"
     leaf_prediction: Literal["mc", "nb", "nba"] = "nba"
     nb_threshold: int = Field(default=0, ge=0)
+
+
+class AdwinBaggingParams(BaggingParams):
+    """As bagging's, and what its detectors are given."""
+
+    adwin_delta: float = Field(default=0.002, gt=0, lt=1)
 
 
 class _Adaptive(_Trees):
@@ -66,11 +72,14 @@ class RegressorForestParams(_Adaptive):
 
 
 class ForestArm:
-    """A classifying forest: with ForestParams the adaptive one, with BaggingParams online bagging."""
+    """A classifying forest: the adaptive one, ADWIN bagging or online bagging, as the parameters are."""
 
     def __init__(self, layout: Layout, classes: int, task: str, params: BaggingParams) -> None:
         self._task = task
-        made = AdaptiveForest if isinstance(params, ForestParams) else Forest
+        kinds: dict[type[BaggingParams], type[Forest]] = {
+            ForestParams: AdaptiveForest, AdwinBaggingParams: AdwinBagging, BaggingParams: Forest
+        }  # fmt: skip
+        made = kinds[type(params)]
         given: dict[str, Any] = params.model_dump()
         self._forest: Forest = made(len(layout.numeric), len(layout.categories), classes, **given)
         self._jobs = params.n_jobs

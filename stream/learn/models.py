@@ -12,7 +12,14 @@ from pydantic import BaseModel, ValidationError
 
 from stream.block import Layout
 from stream.learn.check import Checked
-from stream.learn.forest_arm import BaggingParams, ForestArm, ForestParams, RegressorForestArm, RegressorForestParams
+from stream.learn.forest_arm import (
+    AdwinBaggingParams,
+    BaggingParams,
+    ForestArm,
+    ForestParams,
+    RegressorForestArm,
+    RegressorForestParams,
+)
 from stream.learn.learner import Learner
 from stream.learn.linear.losses import BINARY, FAKE_NEGATIVE, REGRESSION
 from stream.learn.linear.model import Linear
@@ -84,6 +91,7 @@ MODELS: Mapping[str, tuple[tuple[str, ...], type[BaseModel], _Build]] = {
     ),
     "forest.adaptive": (("binary", "classes"), ForestParams, _forest),
     "forest.bagging": (("binary", "classes"), BaggingParams, _forest),
+    "forest.adwin_bagging": (("binary", "classes"), AdwinBaggingParams, _forest),
     "forest.regressor": (
         ("regression",),
         RegressorForestParams,

@@ -5,7 +5,9 @@ uniforms is fed k ones and a zero; a sample is drawn as our kernel draws it. Str
 River's sorted order is the columns' order.
 """
 
+import inspect
 import math
+import textwrap
 import time
 from collections.abc import Callable, Iterator
 from functools import partial
@@ -19,7 +21,7 @@ from river.datasets import synth
 
 from benchmarks._rows import MANY_VALUES
 from benchmarks._rows import flights as _flights
-from stream.learn.forest import AdaptiveForest, Forest, RegressorForest
+from stream.learn.forest import AdaptiveForest, AdwinBagging, Forest, RegressorForest
 from stream.learn.forest.layout import poisson_chances, tree_seed
 from tests.equivalence._table import Equal, difference
 from tests.equivalence._tree_river import mended
@@ -257,6 +259,41 @@ def river_bagging(rows: Rows, seed: int = 0, n_models: int = 10, **params: Any) 
     return model
 
 
+class RiverAdwin(ensemble.ADWINBaggingClassifier):
+    """River's ADWIN bagging, shown errors instead of right answers; `log` has (row, tree) of each replacement."""
+
+    def __init__(self, *args: Any, **params: Any) -> None:
+        super().__init__(*args, **params)
+        self.row, self.log = 0, list[tuple[int, int]]()
+
+    def learn_one(self, x: dict[str, Any], y: Any, w: float = 1.0) -> None:
+        """See River."""
+        before = list(self.models)
+        _adwin_step(self, x, y, w=w)
+        self.log += [(self.row, at) for at, old in enumerate(before) if self.models[at] is not old]
+        self.row += 1
+
+
+def _mended_adwin() -> Any:
+    """`ADWINBaggingClassifier.learn_one` with its one wrong comparison turned round."""
+    source = textwrap.dedent(inspect.getsource(ensemble.ADWINBaggingClassifier.learn_one))
+    assert source.count("int(y_pred == y)") == 1
+    names = dict(vars(inspect.getmodule(ensemble.ADWINBaggingClassifier)))
+    exec(source.replace("int(y_pred == y)", "int(y_pred != y)"), names)
+    return names["learn_one"]
+
+
+_adwin_step = _mended_adwin()
+
+
+def river_adwin(rows: Rows, seed: int = 0, n_models: int = 10, adwin_delta: float = 0.002, **params: Any) -> RiverAdwin:
+    """River's ADWIN bagging of its trees, on our draws."""
+    model = RiverAdwin(tree.HoeffdingTreeClassifier(nominal_attributes=rows.nominal(), **params), n_models=n_models)
+    model._rng = Draws(seed, n_models, 1.0)
+    model._drift_detectors = [drift.ADWIN(adwin_delta) for _ in range(n_models)]
+    return model
+
+
 def happenings(model: Any) -> list[tuple[int, int]]:
     """Warnings and drifts of each tree so far."""
     return [(model.n_warnings_detected(at), model.n_drifts_detected(at)) for at in range(model.n_models)]
@@ -309,10 +346,14 @@ def our_shape(model: Any, node: int = 0) -> Any:
 
 def line(name: str, rows: Rows, model: str, params: dict[str, Any]) -> Equal:
     """One stream, one model: the largest differences."""
-    bagging = model == "forest.bagging"
-    made = Forest if bagging else AdaptiveForest
+    kinds: dict[str, Any] = {
+        "forest.bagging": (Forest, river_bagging),
+        "forest.adwin_bagging": (AdwinBagging, river_adwin),
+        "forest.adaptive": (AdaptiveForest, lambda rows, **params: river_forest(rows, params)),
+    }
+    made, theirs_made = kinds[model]
     ours = made(rows.numeric.shape[1], rows.categories.shape[1], rows.classes, **params)
-    theirs = river_bagging(rows, **params) if bagging else river_forest(rows, params)
+    theirs = theirs_made(rows, **params)
     begin = time.perf_counter()
     with mended(False):  # a class that a leaf was handed with weight 0 is near certain to River
         wanted, log = run_river(theirs, rows)
@@ -325,6 +366,9 @@ def line(name: str, rows: Rows, model: str, params: dict[str, Any]) -> Equal:
     )
     if log:
         same &= log[-1][1] == [(int(g.record.counts[2]), int(g.record.counts[3])) for g in ours.growers]
+    if isinstance(theirs, RiverAdwin):
+        replaced = [sum(at == tree for _, at in theirs.log) for tree in range(theirs.n_models)]
+        same &= replaced == [int(g.record.counts[3]) for g in ours.growers]
     apart = difference(scores.ravel().tolist(), wanted.ravel().tolist())
     return Equal(name, model, len(scores), apart, 0.0 if same else math.inf, middle - begin, end - middle)
 
@@ -338,7 +382,7 @@ def plan(rows: int) -> list[tuple[str, Callable[[], Equal]]]:
             partial(lambda name, make, model: line(name, make(count), model, seed), name, make, model),
         )
         for name, make in STREAMS.items()
-        for model in ("forest.adaptive", "forest.bagging")
+        for model in ("forest.adaptive", "forest.bagging", "forest.adwin_bagging")
     ]
     values: list[tuple[str, Callable[[], Equal]]] = [
         (f"forest.regressor on {name}", partial(lambda name, make: numbers(make(count), seed, name), name, make))

@@ -8,10 +8,11 @@ import numpy as np
 import pytest
 
 from stream.errors import SnapshotError
-from stream.learn.forest import AdaptiveForest, Forest
+from stream.learn.forest import AdaptiveForest, AdwinBagging, Forest
 from stream.learn.forest.layout import DRIFTS, GROWING, WARNINGS, poisson_chances
 from stream.learn.learner import State
 from tests.equivalence._forest_seeds import CASES, ERRORS_MAX, Case, compare, kept
+from tests.equivalence._tree_river import mended
 from tests.equivalence.forests import (
     Rows,
     clusters,
@@ -20,6 +21,7 @@ from tests.equivalence.forests import (
     lights,
     line,
     our_shape,
+    river_adwin,
     river_bagging,
     river_forest,
     run_river,
@@ -107,6 +109,29 @@ def test_bagging_is_rivers_at_every_event(stream: Any, count: int) -> None:
     assert sum(len(tree.split_log()) for tree in model.trees()) >= 6
 
 
+@pytest.mark.parametrize(
+    ("stream", "count"), [(drifting, 2000), (clusters, 1200), (lambda rows: drifting(rows).weighted(), 1500)]
+)
+def test_adwin_bagging_replaces_the_trees_that_river_mended_would_at_its_events(stream: Any, count: int) -> None:
+    rows = stream(count)
+    params = {"n_models": 3, "seed": 2, "grace_period": 50, "delta": 0.05, "tau": 0.2, "adwin_delta": 0.3}
+    river = river_adwin(rows, **params)
+    with mended(False):  # a class that a leaf was handed with weight 0 is near certain to River
+        wanted, _ = run_river(river, rows)
+    model, log = new(rows, AdwinBagging, **params), list[int]()
+    for row in range(count):
+        score = model.score_learn(*cut(rows, row, row + 1))
+        assert np.abs(score - wanted[row]).max() <= 1e-9
+        replaced = sum(int(g.record.counts[DRIFTS]) for g in model.growers)
+        log += [row] * (replaced - len(log))
+    assert log == [row for row, _ in river.log]
+    assert [int(g.record.counts[DRIFTS]) for g in model.growers] == [
+        sum(at == tree for _, at in river.log) for tree in range(3)
+    ]
+    assert_same_trees(model, river, rows)
+    assert log
+
+
 @pytest.mark.parametrize("case", CASES, ids=lambda c: c.title)
 def test_with_its_own_seeds_a_forest_is_within_rivers_spread(case: Case) -> None:
     golden = kept()[case.title]
@@ -117,7 +142,7 @@ def test_with_its_own_seeds_a_forest_is_within_rivers_spread(case: Case) -> None
     assert theirs.min() - 2 * theirs.std() <= min(ours) <= max(ours) <= theirs.max() + 2 * theirs.std()
 
 
-@pytest.mark.parametrize("made", [AdaptiveForest, Forest])
+@pytest.mark.parametrize("made", [AdaptiveForest, Forest, AdwinBagging])
 def test_a_row_that_weighs_nothing_is_scored_and_not_learned(made: type[Forest]) -> None:
     rows = drifting(400)
     model = new(rows, made, n_models=2)
@@ -147,10 +172,11 @@ def stream() -> Rows:
     return drifting(3000)
 
 
-@pytest.mark.parametrize("made", [AdaptiveForest, Forest])
+@pytest.mark.parametrize("made", [AdaptiveForest, Forest, AdwinBagging])
 def test_the_state_does_not_depend_on_blocks_or_threads(stream: Rows, made: type[Forest]) -> None:
     params = {"n_models": 5, "seed": 3, "grace_period": 40, "delta": 0.1}
     params |= {"warning_delta": 0.2, "drift_delta": 0.05} if made is AdaptiveForest else {}
+    params |= {"adwin_delta": 0.3} if made is AdwinBagging else {}
     whole = new(stream, made, n_jobs=1, **params)
     wanted = whole.score_learn(*stream)
     for jobs, edges in ((2, [0, 1, 2, 700, 3000]), (5, [0, 2999, 3000]), (None, [0, 3000])):

@@ -2,8 +2,9 @@
 
 from stream.jit import compiled
 from stream.learn.adaptive.detect import CLOCK, GRACE, MAX_BUCKETS, MIN_WINDOW
-from stream.learn.drift.adwin import adwin_reset, adwin_update
+from stream.learn.drift.adwin import adwin_estimation, adwin_reset, adwin_update
 from stream.learn.forest.layout import (
+    CHANGED,
     DONE,
     DRAWN,
     DRIFT,
@@ -95,6 +96,15 @@ def detect(member: Member, which: int, value: float, delta: float) -> bool:
 def forget(member: Member, which: int) -> None:
     """Make one of the tree's detectors a new one."""
     adwin_reset(member.window[which], member.buckets[which])
+
+
+@compiled
+def watch(member: Member, habits: Habits, progress: Ints, wrong: bool) -> None:
+    """Show a judgement made after learning to the drift detector: whether the tree has come to err more often."""
+    before = adwin_estimation(member.window[DRIFT], member.buckets[DRIFT])
+    changed = detect(member, DRIFT, 1.0 if wrong else 0.0, habits.change_delta)
+    if changed and adwin_estimation(member.window[DRIFT], member.buckets[DRIFT]) > before:
+        progress[CHANGED] = 1
 
 
 @compiled

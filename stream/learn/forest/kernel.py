@@ -11,7 +11,7 @@ from typing import Any, cast
 import numpy as np
 
 from stream.jit import cached, compiled, digest_of
-from stream.learn.forest.judge import begin_row, judge, learns_now, pass_over, settle
+from stream.learn.forest.judge import begin_row, best_met, judge, learns_now, pass_over, settle, watch
 from stream.learn.forest.layout import (
     BACK,
     DONE,
@@ -41,6 +41,7 @@ from stream.learn.tree.layout import (
     ROWS,
     SUBSET_DRAWS,
     WEIGHT,
+    YES,
     Ids,
     Ints,
     Parts,
@@ -171,6 +172,11 @@ def _entry_points(sources: int) -> tuple[Grow, Callable[[Reals, Reals, Reals], N
                     return ROOM
                 if not attempt(front, rules, parts, progress, FRONT_DUE, FRONT):
                     return ROOM
+            if habits.change_delta > 0.0 and weight[row] != 0.0:
+                again = parts.weight[1]
+                again[:] = 0.0
+                look(front, rules, numeric[row], categories[row], again, YES)
+                watch(member, habits, progress, best_met(again, member.met[FRONT]) != label)
             if progress[DRAWN] > 0:
                 happened = settle(habits, member, progress, float(progress[WRONG]))
                 if happened != DONE:

@@ -19,8 +19,9 @@ FRONT, BACK = (
 WARN, DRIFT = FRONT, BACK  # rows of Member.window and Member.buckets
 # Arguments of kernels are numpy scalars: numba would compile them afresh for each Python literal.
 # Progress through a block: the row; how often it is still to be learned (-1: not begun) and how often in all; whether
-# the vote was wrong; leaves that wait for a split attempt, or -1; the next step of judging; what is short of room
-ROW, LEFT, DRAWN, WRONG, DUE_FRONT, DUE_BACK, STEP, SHORT_TREE, SHORT_BRANCHES, SHORT_ENTRIES = range(10)
+# the vote was wrong; leaves that wait for a split attempt, or -1; the next step of judging; what is short of room;
+# whether the tree has come to err more often
+ROW, LEFT, DRAWN, WRONG, DUE_FRONT, DUE_BACK, STEP, SHORT_TREE, SHORT_BRANCHES, SHORT_ENTRIES, CHANGED = range(11)
 TO_WARN, TO_DRIFT, TO_END = range(3)  # values of STEP
 DONE, ROOM, WARNED, DRIFTED = range(4)  # why a kernel comes back
 CHANCE_SMALLEST = 2.0**-54
@@ -42,6 +43,7 @@ class Habits(NamedTuple):
     repeats: bool  # learn a row as often as drawn (bagging), or once with that weight
     warning_delta: float  # 0: no warnings, and so no background trees
     drift_delta: float  # 0: no drifts
+    change_delta: float = 0.0  # of the detectors by which the worst tree is replaced; 0: none is
 
 
 def new_member(classes: int) -> Member:
@@ -56,7 +58,7 @@ def new_member(classes: int) -> Member:
 
 def new_progress() -> Ints:
     """At the start of a block."""
-    progress = np.zeros(10, np.int64)
+    progress = np.zeros(CHANGED + 1, np.int64)
     progress[[LEFT, DUE_FRONT, DUE_BACK]] = -1
     return progress
 

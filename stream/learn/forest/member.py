@@ -9,10 +9,15 @@ from numpy.typing import NDArray
 from stream.learn.forest.kernel import grow_block
 from stream.learn.forest.layout import (
     BACK,
+    CHANGED,
     DONE,
+    DRIFT,
     DRIFTED,
+    DRIFTS,
     FRONT,
     GROWING,
+    JUDGED,
+    RIGHT,
     ROOM,
     SHORT_BRANCHES,
     SHORT_ENTRIES,
@@ -73,8 +78,11 @@ class Grower:
         self.trees = [SubsetTree(*shape, **asdict(params)) for _ in range(2)]
         self.record: Member = new_member(shape[2])
 
-    def learn(self, numeric: Reals, categories: Ids, target: Ints, weight: Reals, votes: Reals, weights: Reals) -> None:
-        """Vote on each row into votes [n, k], with the tree's weight into weights [n]; then learn it by its own."""
+    def learn(self, numeric: Reals, categories: Ids, target: Ints, weight: Reals, votes: Reals, weights: Reals) -> bool:
+        """Vote on each row into votes [n, k], with the tree's weight into weights [n]; then learn it by its own.
+
+        Returns whether the tree has come to err more often (`Habits.change_delta`).
+        """
         progress = new_progress()
         happened = -1
         while happened != DONE:
@@ -90,6 +98,18 @@ class Grower:
                 self._make_room(progress)
             elif happened != DONE:
                 self._replace(happened == DRIFTED)
+        return bool(progress[CHANGED])
+
+    def renew(self) -> None:
+        """Put an empty tree in the tree's place, with a new detector and a new record."""
+        front = self.trees[FRONT]
+        stood = front._state.counters[[ROWS, SUBSET_DRAWS]]
+        front.forget()
+        front._state.counters[[ROWS, SUBSET_DRAWS]] = stood
+        self.record.met[FRONT] = 0
+        self.record.window[DRIFT] = self.record.buckets[DRIFT] = 0
+        self.record.counts[[RIGHT, JUDGED]] = 0
+        self.record.counts[DRIFTS] += 1
 
     def _make_room(self, progress: Ints) -> None:
         branches = int(progress[SHORT_BRANCHES])

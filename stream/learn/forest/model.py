@@ -62,9 +62,9 @@ class Forest:
         target = read_only(target, np.int64, (len(numeric),), "target")
         if len(target) and not (target.min() >= 0 and target.max() < self.shape[2]):
             raise ValueError(f"target {target.min()}..{target.max()}: allowed are 0..{self.shape[2] - 1}")
+        return self._learn(numeric, categories, target, weights_of(weight, len(target), WEIGHT_MIN, WEIGHT_MAX))
 
-        weight = weights_of(weight, len(target), WEIGHT_MIN, WEIGHT_MAX)
-
+    def _learn(self, numeric: Reals, categories: Ids, target: Ints, weight: Reals) -> Reals:
         def learn(tree: int, rows: slice, votes: Reals, weights: Reals) -> None:
             self.growers[tree].learn(numeric[rows], categories[rows], target[rows], weight[rows], votes, weights)
 

@@ -84,6 +84,20 @@ class BaggingParams:
 
 
 @dataclass(frozen=True)
+class AdwinBaggingParams(BaggingParams):
+    """Bagging that replaces its worst tree; `adwin_delta` is that of the trees' detectors."""
+
+    adwin_delta: float = 0.002
+
+    def _valid(self) -> dict[str, bool]:
+        return super()._valid() | {"0 < adwin_delta < 1": 0 < self.adwin_delta < 1}
+
+    def habits(self) -> Habits:
+        """How the forest treats its trees."""
+        return super().habits()._replace(change_delta=self.adwin_delta)
+
+
+@dataclass(frozen=True)
 class AdaptiveParams(BaggingParams):
     """The adaptive random forest. A detector's delta of None turns it off."""
 

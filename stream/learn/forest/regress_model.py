@@ -100,7 +100,7 @@ class RegressGrower(Grower):
         record: Any = Record(new.counts, np.zeros(6), new.window, new.buckets)
         self.record = record
 
-    def learn(self, numeric: Reals, categories: Ids, target: Any, weight: Reals, votes: Reals, weights: Reals) -> None:
+    def learn(self, numeric: Reals, categories: Ids, target: Any, weight: Reals, votes: Reals, weights: Reals) -> bool:
         """Predict each row into votes [n], with the error until then in weights [n]; then learn it by its weight."""
         progress = new_progress()
         happened = -1
@@ -116,6 +116,7 @@ class RegressGrower(Grower):
                 self._make_room(progress)
             elif happened != DONE:
                 self._replace(happened == DRIFTED)
+        return False
 
     def _scratch(self, branches: int) -> Any:
         return layout.scratch(branches)
