@@ -16,7 +16,7 @@ from typing import Any
 
 from stream.errors import DataError, HeadwaterError
 from stream.spec import Spec
-from stream.trace import root_span_id, sampled, trace_id
+from stream.trace import root_span_id, sample, sampled, trace_id
 
 SHARE = 0.01  # of events that have spans of their own, unless OTEL_TRACES_SAMPLER_ARG says otherwise
 EVENTS_MAX = 32  # spans of events for one block
@@ -93,18 +93,16 @@ class Spans:
         span = self._tracer.start_span(step, context=_root(), start_time=begun_ns, attributes=dict(about))
         span.end(ended_ns)
         link = [self._link(span.get_span_context())]
-        for event_id, trace in islice(self._sampled(chain.from_iterable(ids)), EVENTS_MAX):
+        for _, event_id, trace in islice(sample(self._pipeline, chain.from_iterable(ids), self._share), EVENTS_MAX):
             self._event(step, trace, (begun_ns, ended_ns), event_id, {}, links=link)
 
     def published(self, ids: Sequence[str], time_ms: Sequence[int]) -> None:
         """The spans that all others of an event hang from: when Kafka took it."""
-        for number, event_id in enumerate(ids):
-            trace = trace_id(self._pipeline, event_id)
-            if sampled(trace, self._share):
-                at_ns = int(time_ms[number]) * 1_000_000
-                with _given(trace, root_span_id(trace)):
-                    about = {"headwater.event.id": event_id}
-                    self._tracer.start_span("publish", context=_root(), start_time=at_ns, attributes=about).end(at_ns)
+        for number, event_id, trace in islice(sample(self._pipeline, ids, self._share), EVENTS_MAX):
+            at_ns = int(time_ms[number]) * 1_000_000
+            with _given(trace, root_span_id(trace)):
+                about = {"headwater.event.id": event_id}
+                self._tracer.start_span("publish", context=_root(), start_time=at_ns, attributes=about).end(at_ns)
 
     def call(self, method: str, event_id: str, begun_ns: int, status: str, caller: tuple[str, str] | None) -> None:
         """A call that was answered; of a sampled event, or by a caller who traces it."""
@@ -118,12 +116,6 @@ class Spans:
         else:
             more: dict[str, Any] = {"links": links, "kind": self._server, "attributes": about}
             self._tracer.start_span(method, context=_root(), start_time=begun_ns, **more).end()
-
-    def _sampled(self, ids: Ids) -> Iterator[tuple[str, str]]:
-        for event_id in ids:
-            trace = trace_id(self._pipeline, event_id)
-            if sampled(trace, self._share):
-                yield event_id, trace
 
     def _event(
         self, name: str, trace: str, between_ns: tuple[int, int], event_id: str, about: Attributes, **more: Any

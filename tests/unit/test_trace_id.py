@@ -22,7 +22,7 @@ from stream.join.join import fresh_features_mark, fresh_labels_mark
 from stream.ship.datasets import DATASETS
 from stream.ship.documents import Document, maker
 from stream.spec import Spec
-from stream.trace import caller_of, is_trace_id, root_span_id, sampled, trace_id
+from stream.trace import caller_of, is_trace_id, root_span_id, sample, sampled, trace_id
 
 FROZEN = {
     ("flights", "UA1545-2013-01-01"): "ee5434186061175a41e7dc87fa46fb96",
@@ -78,6 +78,13 @@ def test_a_sample_is_the_same_everywhere_and_of_the_size_wanted() -> None:
     assert 120 < len(few) < 280
     assert not any(sampled(t, 0.0) for t in traces)
     assert all(sampled(t, 1.0) for t in traces)
+
+
+def test_a_sample_of_many_is_that_of_each() -> None:
+    ids = [f"e{n}" for n in range(500)] + ["é", "\ud800", ""]
+    for ratio in (0.0, 0.1, 1.0):
+        wanted = [(n, i, trace_id("p", i)) for n, i in enumerate(ids) if sampled(trace_id("p", i), ratio)]
+        assert list(sample("p", ids, ratio)) == wanted
 
 
 # -- documents -------------------------------------------------------------------------------------------
