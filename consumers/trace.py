@@ -24,7 +24,7 @@ from stream.arrive.records import Record
 from stream.join.labels import decode_label
 from stream.spec import Spec
 from stream.spec_load import event_schema
-from stream.trace import caller_of, is_trace_id, trace_id
+from stream.trace import caller_of, is_trace_id, key_of_trace, trace_id
 
 GROUPS = ("clean", "encode", "join", "evaluate")
 HEADERS_MAX = 20  # records whose headers are looked at for a caller's trace
@@ -123,9 +123,17 @@ class _Tracer:
 
     def _resolved(self, asked: str) -> list[str]:
         """By keys first, which are ids by our contract and need no decoding; then by what is in the records."""
-        by_key = [(suffix, _key) for suffix in ("predictions", "labels", "events")]
+        for suffix in ("predictions", "labels", "events"):
+            for records in self.scan.records(suffix):
+                data, spans = (
+                    records.data.tobytes(),
+                    zip(records.key_start.tolist(), records.key_end.tolist(), strict=True),
+                )
+                found = key_of_trace(self.spec.name, asked, (data[a:b] for a, b in spans if a >= 0))
+                if found is not None:
+                    return [found]
         by_value = [("labels", _label_id), ("predictions", _prediction_id), ("events", self._event_id())]
-        for suffix, id_of in [*by_key, *by_value]:
+        for suffix, id_of in by_value:
             for records in self.scan.records(suffix):
                 for r in records:
                     event_id = id_of(r)
@@ -197,13 +205,6 @@ def _shipped(document: Shipped) -> Step:
         at_ms = round(datetime.fromisoformat(document.ingested).timestamp() * 1000)
     place = f"{document.topic.rpartition('.')[2]} {document.partition}:{document.offset}"
     return Step("ship", f"document of {place}", at_ms, about={"index": document.index, "id": document.id})
-
-
-def _key(r: Record) -> str:
-    try:
-        return (r.key or b"").decode()
-    except UnicodeDecodeError:
-        return ""
 
 
 def _label_id(r: Record) -> str:

@@ -45,6 +45,18 @@ def sample(pipeline: str, ids: Iterable[str], ratio: float) -> Iterator[tuple[in
             yield number, event_id, f"{found:032x}"
 
 
+def key_of_trace(pipeline: str, trace: str, keys: Iterable[bytes]) -> str | None:
+    """The first of these keys that is the id, in UTF-8, of the event with this trace; None where none is."""
+    before, wanted, digest = f"{pipeline}\0".encode(), int(trace, 16), xxhash.xxh3_128_intdigest
+    for key in keys:
+        if digest(before + key) == wanted:
+            try:
+                return key.decode()
+            except UnicodeDecodeError:
+                return None
+    return None
+
+
 def caller_of(traceparent: str) -> tuple[str, str] | None:
     """Trace and span of whoever called, from a W3C `traceparent`; None where it is none."""
     found = _PARENT.fullmatch(traceparent.strip())

@@ -22,7 +22,7 @@ from stream.join.join import fresh_features_mark, fresh_labels_mark
 from stream.ship.datasets import DATASETS
 from stream.ship.documents import Document, maker
 from stream.spec import Spec
-from stream.trace import caller_of, is_trace_id, root_span_id, sample, sampled, trace_id
+from stream.trace import caller_of, is_trace_id, key_of_trace, root_span_id, sample, sampled, trace_id
 
 FROZEN = {
     ("flights", "UA1545-2013-01-01"): "ee5434186061175a41e7dc87fa46fb96",
@@ -85,6 +85,14 @@ def test_a_sample_of_many_is_that_of_each() -> None:
     for ratio in (0.0, 0.1, 1.0):
         wanted = [(n, i, trace_id("p", i)) for n, i in enumerate(ids) if sampled(trace_id("p", i), ratio)]
         assert list(sample("p", ids, ratio)) == wanted
+
+
+def test_a_key_is_known_by_the_trace_of_its_event() -> None:
+    keys = [b"", b"a", "é".encode(), b"\xff", b"b"]
+    for event_id in ("a", "é", "b", ""):
+        assert key_of_trace("p", trace_id("p", event_id), keys) == event_id
+    assert key_of_trace("q", trace_id("p", "a"), keys) is None
+    assert key_of_trace("p", trace_id("p", "c"), keys) is None
 
 
 # -- documents -------------------------------------------------------------------------------------------
