@@ -7,11 +7,15 @@ import numpy as np
 import pytest
 from river import drift
 
+import schemas
+from consumers.learn import LearnStep
+from consumers.settings import Settings
+from stream.block import Block, Training
 from stream.errors import SpecError
 from stream.evaluate.measures import terms
 from stream.evaluate.prequential import Prequential
 from stream.learn.drift.watch import DETECTORS, MEMORY, OUTLIER, Watch
-from stream.spec import MetricsSpec
+from stream.spec import MetricsSpec, Spec
 from stream.spec_load import parse_spec
 
 WINDOW, ROWS = 100, 4000
@@ -207,3 +211,58 @@ def test_a_default_keeps_the_hash_of_older_pipelines_and_a_choice_changes_it(tmp
 
 def test_all_detectors_can_be_named() -> None:
     assert set(DETECTORS) == {"adwin", "page_hinkley", "ddm", "kswin"}
+
+
+class _Clock:
+    """One second later at each look."""
+
+    def __init__(self) -> None:
+        self.now_s = 0.0
+
+    def monotonic_s(self) -> float:
+        self.now_s += 1.0
+        return self.now_s
+
+    def wall_ms(self) -> int:
+        return 1000
+
+
+def _blocks(spec: Spec, turned_at: int, count: int) -> list[Training]:
+    """Blocks of 100 rows whose label follows x, and its opposite from block `turned_at` on."""
+    rng, none = np.random.default_rng(4), np.zeros(0, np.uint64)
+    found = []
+    for block in range(count):
+        x, at = rng.normal(size=100), np.arange(100)
+        numbers = np.zeros(100, np.int64)
+        ids = [f"{block}-{i}" for i in at]
+        given = Block(
+            spec.hash, ids, at, np.zeros(100, np.int32), at, x[:, None], np.zeros((100, 0), np.uint64), none, numbers
+        )
+        found.append(Training(given, ((x > 0) == (block < turned_at)).astype(np.float64), at, at, at))
+    return found
+
+
+def test_the_learner_tells_of_a_drift_in_its_metrics_and_goes_on_counting_after_a_restart(tmp_path: Path) -> None:
+    raw = _raw({"adwin": {}, "ddm": {}}) | {"folder": tmp_path}
+    raw["metrics"]["window_rows"] = WINDOW
+    raw["arms"] = {"a": {"model": "tree.hoeffding", "params": {"grace_period": 50}}}
+    spec = Spec.model_validate(raw)
+    step = LearnStep(spec, Settings(data=tmp_path), _Clock())
+    step.begin()
+    told, announced = [], []
+    for offset, rows in enumerate(_blocks(spec, 20, 30)):
+        if offset == 24:
+            step = LearnStep(spec, Settings(data=tmp_path), _Clock())
+            step.begin()
+        step.learn(rows, offset)
+        step.maybe_snapshot(caught_up=False, force=True)
+        for out in step.take_outs():
+            kind = out.topic.removeprefix("p.").rstrip("s")
+            (told if kind == "metric" else announced).append(schemas.codec(kind).decode(out.value or b""))
+    of_windows = {m["window"]: m["values"] for m in told if m["kind"] == "prequential"}
+    for name in ("drift_adwin", "drift_ddm"):
+        counts = [of_windows[window][name] for window in range(30)]
+        assert counts[19] == 0, name
+        assert counts[29] >= 1, name
+        assert counts == sorted(counts), name
+        assert announced[-1]["values"][f"a.{name}"] == counts[-1]
