@@ -16,6 +16,7 @@ import schemas
 from consumers._kafka import make_producer
 from consumers._read import decoder_for, read_topic
 from consumers.client import PredictionClient
+from consumers.monitor import flow
 from consumers.monitor.access import access_of
 from consumers.monitor.collect import Monitor
 from consumers.monitor.run import Web
@@ -101,7 +102,9 @@ def settled(run: Run, state: Any) -> bool:
     return bool(full and state["counts"]["sums"] and all(s["left"] == s["right"] for s in state["counts"]["sums"]))
 
 
-def test_the_page_follows_a_pipeline_and_acts_on_it(kafka_address: str, prefix: str) -> None:
+def test_the_page_follows_a_pipeline_and_acts_on_it(
+    kafka_address: str, prefix: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
     plan = make_plan(events=600, waves=4)
     name = f"{prefix}monitor"
     with (
@@ -132,6 +135,7 @@ def test_the_page_follows_a_pipeline_and_acts_on_it(kafka_address: str, prefix: 
         _explained(run, watched)
         _replayed(run, watched)
         _rolled_back(run, watched)
+        monkeypatch.setattr(flow, "SILENT_MS", 2_000)
         run.stop()
         state = watched.until(lambda s: steps(s)["learn"]["state"] == "stalled", "a stopped pipeline")
         assert any("clean, encode, join, learn: silent for" in note for note in state["notes"])

@@ -21,6 +21,7 @@ from consumers.cli import (  # noqa: F401  they register
     export,
     look,
     make,
+    monitor,
     optimise,
     rollback,
     schema,

@@ -326,6 +326,10 @@ def test_where_others_reach_it_nothing_is_shown_without_the_token(tmp_path: Path
         assert ask("POST", "/api/rollback", {"generation": 1}, Cookie=kept)[0] == 403  # still read-only
 
 
+def test_without_a_token_no_empty_one_is_taken_for_it() -> None:
+    assert not access_of("127.0.0.1:0", write=False, beyond_loopback=False).knows("")
+
+
 def test_a_token_is_in_the_address_only_where_one_is_asked_for() -> None:
     assert access_of("127.0.0.1:0", write=False, beyond_loopback=False).url(9) == "http://127.0.0.1:9/"
     access = access_of("[::1]:0", write=True, beyond_loopback=False)
