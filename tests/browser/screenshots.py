@@ -23,6 +23,11 @@ BYTES_MAX = 250_000
 FLIGHTS, RATE = 24_000, 260  # a minute and a half: the guardrail finds the bad arm out in the first half of it
 _VERDICTS = "[...document.querySelectorAll('#experiment .verdict')].map((v) => v.textContent)"
 
+# Chooses one after the other until one of them is explained.
+_EXPLAINED = """document.querySelectorAll('#predictions .bars i').length > 3
+    || [...document.querySelectorAll('#predictions [role=option]')].some((p) => (
+        p.click(), document.querySelectorAll('#predictions .bars i').length > 3))"""
+
 
 def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
@@ -50,14 +55,14 @@ def _take(window: Window, url: str, broker: LocalBroker, folder: Path) -> None:
     _until(window, "document.querySelector('#mood').dataset.level === 'ok'")
     _until(window, "document.querySelectorAll('#snapshots tbody tr').length > 1")
     _save(window, folder / "start.png", "#main", 1040)
-    _until(window, "document.querySelectorAll('#predictions .bars i').length > 3")
     _until(window, "document.querySelectorAll('#experiment canvas').length > 0")
+    _until(window, "document.querySelectorAll('#metrics canvas').length > 0")
     _save(window, folder / "middle.png", "#main", 1040)
     _until(window, f"{_VERDICTS}.some((v) => v !== 'undecided')")
     _until(
         window, "[...document.querySelectorAll('#experiment .history b')].some((b) => /guardrail/.test(b.textContent))"
     )
-    _until(window, "document.querySelectorAll('#predictions .bars i').length > 3")
+    _until(window, _EXPLAINED)
     _save(window, folder / "decided.png", "#experiment", 1120)
     window.media(dark=True)
     _save(window, folder / "dark.png", "#main", 1040)
@@ -65,7 +70,7 @@ def _take(window: Window, url: str, broker: LocalBroker, folder: Path) -> None:
     _save(window, folder / "phone.png", "#main", 740)
     window.media(dark=False)
     window.size(*DESK)
-    _save(window, folder / "rejected.png", "#rejected", 900)
+    _save(window, folder / "rejected.png", "#rejected", 1000)
     broker.kill()
     _until(window, "document.title.startsWith('broker unreachable')")
     time.sleep(8)  # old enough for its age to be worth telling
@@ -101,7 +106,16 @@ def _save(window: Window, path: Path, section: str, height: int) -> None:
 def _demo(kafka: str, runs: Path, flights: int, rate: float) -> Iterator[Path]:
     """The demo, as a person starts it; gives the spec that it made."""
     runs.mkdir()
-    words = ["demo", "--flights", str(flights), "--rate", str(rate), "--report", str(runs / "report.html"), "--json"]
+    words = [
+        "demo",
+        "--flights",
+        str(flights),
+        "--rate",
+        str(rate),
+        "--report",
+        str(runs / "report.html"),
+        "--no-monitor",
+    ]
     with _running(words, {"HEADWATER_KAFKA": kafka}, runs / "demo.log"):
         limit_s = time.monotonic() + WAIT_S
         while not (specs := list(runs.glob("*/flights.yaml"))):

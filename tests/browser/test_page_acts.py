@@ -19,7 +19,7 @@ def test_the_first_tab_stop_skips_to_the_figures(page: Page) -> None:
 def test_one_record_is_replayed_by_keyboard_after_a_question(page: Page) -> None:
     window = page.show(running())
     window.js("document.querySelector('#rejected-h').focus()")
-    window.tab_to("Replay flags.events 0@2480".replace("flags", "flights"))
+    window.tab_to("Replay events 0@2480")
     assert window.js("getComputedStyle(document.activeElement).outlineStyle") == "solid"
     window.press("ENTER")
     window.wait("document.querySelector('dialog').open")
@@ -38,7 +38,7 @@ def test_one_record_is_replayed_by_keyboard_after_a_question(page: Page) -> None
     assert until(lambda: page.pipeline.asked) == [("replay", (62,))]
     window.wait("!document.querySelector('dialog').open")
     window.wait("document.querySelector('#rejected .outcome').innerText === 'replay of (62,) done'")
-    assert window.focused() == "Replay flights.events 0@2480"
+    assert window.focused() == "Replay events 0@2480"
 
 
 def test_escape_asks_for_nothing(page: Page) -> None:

@@ -6,6 +6,8 @@ import { clock } from "./format.js";
 const FONT = '11px system-ui, "Segoe UI", Roboto, sans-serif';
 const LABEL_FONT = '600 12px system-ui, "Segoe UI", Roboto, sans-serif';
 const LABEL_GAP = 15;
+const [S, MIN, H] = [1000, 60_000, 3_600_000];
+const STEPS_MS = [S, 2 * S, 5 * S, 10 * S, 15 * S, 30 * S, MIN, 2 * MIN, 5 * MIN, 10 * MIN, 15 * MIN, 30 * MIN, H, 2 * H, 6 * H, 12 * H, 24 * H, 96 * H];
 
 export class Chart {
   // show: value → text. mark: value and decimals → text of an axis. bounds: (min, max of the data) → [low, high].
@@ -65,7 +67,7 @@ export class Chart {
         cursor: { y: false, drag: { x: false, y: false }, points: { size: 7 } },
         scales: { x: { time: true }, y: { range: (_, low, high) => this.bounds(low, high) } },
         axes: [
-          { ...axis, size: 30, values: (_, ts) => ts.map((t) => clock(t)), space: 68, grid: { show: false } },
+          { ...axis, size: 30, incrs: STEPS_MS, values: (_, ts) => ts.map((t) => clock(t)), space: 68, grid: { show: false } },
           { ...axis, size: 58, values: (_, vs, __, ___, step) => vs.map((v) => this.mark(v, digitsOf(step))), space: 34, ticks: { show: false } },
         ],
         series,
@@ -97,7 +99,6 @@ export class Chart {
     ctx.save();
     ctx.textBaseline = "middle";
     ctx.textAlign = "left";
-    for (const rule of this.rules ?? []) this.rule(u, rule, k);
     const ends = this.lines.map((line) => {
       const [t, v] = line.points.at(-1);
       return { text: line.end ?? line.name, colour: line.colour(), y: u.valToPos(v, "y", true), x: u.valToPos(t, "x", true) };
@@ -109,6 +110,7 @@ export class Chart {
     for (const e of ends) floor = (e.to = Math.max(e.y, floor)) + gap;
     let ceiling = top + height - gap / 2;
     for (const e of [...ends].reverse()) ceiling = (e.to = Math.min(e.to, ceiling)) - gap;
+    for (const rule of this.rules ?? []) this.rule(u, rule, k);
     ctx.font = scaled(LABEL_FONT, k);
     for (const e of ends) {
       ctx.fillStyle = ctx.strokeStyle = e.colour;
@@ -134,7 +136,12 @@ export class Chart {
     ctx.stroke();
     ctx.setLineDash([]);
     ctx.font = scaled(FONT, k);
-    if (text) ctx.fillText(text, left + 6 * k, y - 8 * k);
+    if (!text) return;
+    ctx.strokeStyle = resolved("--bg"); // a halo: lines may pass behind the words
+    ctx.lineWidth = 4 * k;
+    ctx.lineJoin = "round";
+    ctx.strokeText(text, left + 6 * k, y - 9 * k);
+    ctx.fillText(text, left + 6 * k, y - 9 * k);
   }
 
   point(u) {
@@ -165,7 +172,11 @@ export class Chart {
 }
 
 // As many decimals as the steps of an axis differ in.
-const digitsOf = (step) => Math.max(0, -Math.floor(Math.log10(step) + 1e-9));
+function digitsOf(step) {
+  let digits = 0;
+  while (digits < 8 && Math.abs(step * 10 ** digits - Math.round(step * 10 ** digits)) > 1e-6) digits += 1;
+  return digits;
+}
 const scaled = (font, k) => font.replace(/(\d+)px/, (_, n) => `${n * k}px`);
 
 // The value at a column, or the last known before it.

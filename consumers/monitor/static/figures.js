@@ -41,7 +41,7 @@ function rejected(state) {
 
 function serving(state) {
   const now = state.snapshots.find((s) => s.serving);
-  if (!now) return { name: "Serving", big: DASH, small: "no snapshot yet" };
+  if (!now) return { name: "Serving", big: DASH, small: state.snapshots.length ? "not known yet" : "no snapshot yet" };
   const small = now.pinned ? `pinned, ${ago(now.as_of_ms, state.at_ms)}` : `as of ${ago(now.as_of_ms, state.at_ms)}`;
   return { name: "Serving", big: `№ ${count(now.generation)}`, small, level: now.pinned ? "warn" : "" };
 }

@@ -51,7 +51,8 @@ export function span(n) {
   return `${Math.floor(s / 86_400)}${NB}d ${Math.floor((s % 86_400) / 3600)}${NB}h`;
 }
 
-export const ago = (t, now) => (known(t) ? `${span(now - t)} ago` : DASH);
+// In lists the largest unit is enough.
+export const ago = (t, now) => (known(t) ? `${span(now - t).split(" ")[0]} ago` : DASH);
 
 const two = (n) => String(n).padStart(2, "0");
 export function clock(t) {

@@ -19,5 +19,5 @@ export function freshness({ freshness: f }) {
 function start() {
   const at = body("freshness");
   told = at.appendChild(el("p", { class: "lead num" }));
-  return new Chart(at, { show: ms, mark: (v) => ms(v), bounds: (_, high) => [0, high ?? 1], right: 44, empty: "No label has reached a snapshot that answers yet." });
+  return new Chart(at, { show: ms, mark: (v) => (v < 1000 ? ms(v) : `${v / 1000}\u00a0s`), bounds: (_, high) => [0, high ?? 1], right: 44, empty: "No label has reached a snapshot that answers yet." });
 }

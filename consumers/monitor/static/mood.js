@@ -1,5 +1,5 @@
 // The state of the whole in one word, and what to do about it. Pure: the same state gives the same words.
-import { plural, span } from "./format.js";
+import { span } from "./format.js";
 
 const records = (state, name) => state.flow.topics.find((t) => t.name === name)?.records ?? 0;
 
@@ -40,16 +40,19 @@ export function moodOf(state, link, now_ms) {
       text: "The topics are there and empty. This publishes a file's events and labels:",
       command: "headwater publish SPEC FILE --label COLUMN",
     };
-  const stalled = state.flow.steps.filter((s) => s.state === "stalled");
-  if (stalled.length)
-    return {
-      level: "warn",
-      word: `${stalled.map((s) => s.name).join(", ")} stalled`,
-      title: `${plural(stalled.length, "step")} with records to read and no progress: ${stalled.map((s) => s.name).join(", ")}`,
-      text: "See whether the process runs and what it logged last; it goes on from where it stopped when it is started again.",
-      command: starting(stalled.map((s) => s.name)),
-    };
-  return { level: "ok", word: "live" };
+  const stalled = state.flow.steps.filter((s) => s.state === "stalled").map((s) => s.name);
+  return stalled.length ? stalledMood(stalled) : { level: "ok", word: "live" };
+}
+
+function stalledMood(names) {
+  const [one] = names;
+  return {
+    level: "warn",
+    word: names.length === 1 ? `${one} stalled` : `${names.length} steps stalled`,
+    title: names.length === 1 ? `The step ${one} does not go on` : `${names.length} steps do not go on: ${names.join(", ")}`,
+    text: "See whether the process runs, and what it logged last. Started again it goes on from where it stopped.",
+    command: starting(names),
+  };
 }
 
 // Servers and the shipper have commands of their own; the other steps share one.

@@ -5,12 +5,13 @@ import { body, byId, el, keyed, setText, show } from "./dom.js";
 import { ago, bytes, count, plural } from "./format.js";
 import { Table } from "./table.js";
 
-let parts, allowed, now_ms;
+let parts, allowed, now_ms, prefix;
 
 export function rejected(state) {
   parts ??= start();
   allowed = state.writable && hasToken();
   now_ms = state.at_ms;
+  prefix = `${state.pipeline}.`;
   const { by_code, latest, total } = state.dead;
   setText(parts.how, total ? howToWrite(state.writable, allowed) : "");
   show(parts.how, parts.how.textContent);
@@ -41,13 +42,15 @@ function start() {
     { name: "reason", fill: (cell, d) => cell.firstChild ?? cell.append(el("code", {}, d.code)) },
     { name: "step", fill: (cell, d) => setText(cell, d.step) },
     { name: "what was found", fill: (cell, d) => setText(cell, d.detail) },
-    { name: "from", fill: (cell, d) => setText(cell, `${d.topic} ${d.source_partition}@${d.source_offset}`) },
+    { name: "from", fill: (cell, d) => setText(cell, from(d)) },
     { name: "size", num: true, fill: (cell, d) => setText(cell, bytes(d.bytes)) },
-    { name: "", fill: (cell, d) => button(place(cell), "Replay", `Replay ${d.topic} ${d.source_partition}@${d.source_offset}`, () => replayOne(d), d.bytes > 0) },
+    { name: "", fill: (cell, d) => button(place(cell), "Replay", `Replay ${from(d)}`, () => replayOne(d), d.bytes > 0) },
   ], "Nothing was rejected.");
   return { how, said, codes, more, table };
 }
 
+// Topics are named after the pipeline, which the page's head says.
+const from = (d) => `${d.topic.startsWith(prefix) ? d.topic.slice(prefix.length) : d.topic} ${d.source_partition}@${d.source_offset}`;
 const place = (cell) => cell.firstChild ?? cell.appendChild(el("span"));
 const code = ([c]) => el("li", {}, el("code", {}, c), el("span", { class: "meter", "aria-hidden": "true" }, el("i")), el("b", { class: "num" }), el("span"));
 

@@ -2,15 +2,16 @@
 import { hasToken } from "./api.js";
 import { confirmed, howToWrite, outcome } from "./confirm.js";
 import { body, byId, el, setText, show } from "./dom.js";
-import { ago, count, DASH, metricName, plural, span, value } from "./format.js";
+import { ago, count, DASH, plural, span, value } from "./format.js";
 import { Table } from "./table.js";
 
-let parts, allowed, now_ms, serving;
+let parts, allowed, now_ms, serving, metric;
 
 export function snapshots(state) {
   parts ??= start();
   allowed = state.writable && hasToken();
   now_ms = state.at_ms;
+  metric = state.metric;
   serving = state.snapshots.find((s) => s.serving);
   setText(parts.how, state.snapshots.length ? howToWrite(state.writable, allowed) : "");
   show(parts.how, parts.how.textContent);
@@ -41,7 +42,11 @@ function start() {
   return { how, said, pinned, table };
 }
 
-const quality = (s) => Object.entries(s.metrics).map(([n, v]) => `${metricName(n)} ${value(v)}`).join(", ") || DASH;
+// Metrics are named arm.metric: of each arm the one that is drawn first.
+function quality(s) {
+  const all = Object.entries(s.metrics).filter(([n]) => n.endsWith(`.${metric}`));
+  return all.map(([n, v]) => `${n.slice(0, -metric.length - 1)} ${value(v)}`).join(", ") || DASH;
+}
 
 function gate(cell, s) {
   setText(cell, s.gate === "refused" ? `refused: ${s.reason ?? DASH}` : s.gate ?? DASH);
