@@ -1,6 +1,7 @@
 """Every record is one document: after a replay from the beginning, rollovers, poison, and kills of the shipper."""
 
 import random
+from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -32,14 +33,14 @@ def test_a_replay_from_the_beginning_adds_nothing_even_after_a_rollover(pipeline
         "experiment": (35, 35, 0),
         "logs": (37, 35, 2),
     }
-    buried = sorted((d["topic"].partition(".")[2], d["code"]) for d in pipeline.dead())
-    assert buried == [
-        ("labels", "ship.unreadable"),
-        ("logs", "ship.refused"),
-        ("logs", "ship.unreadable"),
-        ("predictions", "ship.unreadable"),
-    ]
-    [reason] = [d["detail"] for d in pipeline.dead() if d["code"] == "ship.refused"]
+    buried = Counter((d["topic"].partition(".")[2], d["code"]) for d in pipeline.dead())
+    assert buried == {  # once for each time that it was read
+        ("labels", "ship.unreadable"): 2,
+        ("logs", "ship.refused"): 2,
+        ("logs", "ship.unreadable"): 2,
+        ("predictions", "ship.unreadable"): 2,
+    }
+    [reason] = {d["detail"] for d in pipeline.dead() if d["code"] == "ship.refused"}
     assert reason.startswith("field @timestamp is mapped as date: 400 document_parsing_exception")
     assert "tomorrow" in reason
     pipeline.stop()
