@@ -1,7 +1,7 @@
-"""Logstash's pipeline, read as Logstash reads it: plugins and options are known, and a line ends up as `ship`'s would.
+"""Logstash's pipeline: plugins and options are known, and a line ends up where `ship` would bring it.
 
-No Logstash runs here: the file is parsed, its filters are done on lines of our own logging by the meaning that their
-documentation gives them, and what comes out is held to the mappings of the data stream that it goes to.
+No Logstash runs here: a reader of ours (`logstash_reader.py`) does the filters on a line of our own logging, and what
+comes out is held to the mappings of the data stream that it goes to.
 """
 
 import json
@@ -18,9 +18,9 @@ from consumers._log import set_up
 from consumers.settings import Settings
 from stream.ship.datasets import COMMON, DATASETS
 from stream.spec_load import load_spec
+from tests.unit.logstash_reader import READ, filtered
 
 ROOT = Path(__file__).parents[2]
-CONF = ROOT / "infra" / "logstash" / "headwater.conf"
 OPTIONS = {  # of each plugin, as documented
     "kafka": {"bootstrap_servers", "topics_pattern", "group_id", "client_id", "auto_offset_reset", "isolation_level",
               "decorate_events", "codec"},
@@ -28,100 +28,6 @@ OPTIONS = {  # of each plugin, as documented
     "mutate": {"gsub", "add_field", "copy", "remove_field"},
     "elasticsearch": {"hosts", "data_stream", "data_stream_type", "data_stream_dataset", "data_stream_auto_routing"},
 }  # fmt: skip
-Plugin = tuple[str, dict[str, Any]]
-
-
-class Parser:
-    """Sections, plugins, options; values are texts, words, lists and hashes."""
-
-    def __init__(self, text: str) -> None:
-        plain = re.sub(r"^\s*#.*$", "", text, flags=re.M)
-        self._words = re.findall(r'"(?:[^"])*"|=>|[{}\[\],]|[^\s{}\[\],"]+', plain)
-
-    def read(self) -> dict[str, list[Plugin]]:
-        found: dict[str, list[Plugin]] = {}
-        while self._words:
-            section = self._next()
-            self._next("{")
-            found[section] = []
-            while self._words[0] != "}":
-                found[section].append((self._next(), self._options()))
-            self._next("}")
-        return found
-
-    def _next(self, wanted: str | None = None) -> str:
-        word = self._words.pop(0)
-        assert wanted in (None, word), f"{word} where {wanted} is wanted"
-        return word
-
-    def _options(self) -> dict[str, Any]:
-        self._next("{")
-        found: dict[str, Any] = {}
-        while self._words[0] != "}":
-            name = self._next().strip('"')
-            assert name not in found, f"{name} twice"
-            self._next("=>")
-            found[name] = self._value()
-        self._next("}")
-        return found
-
-    def _value(self) -> Any:
-        if self._words[0] == "{":
-            return self._options()
-        if self._words[0] != "[":
-            return self._next().strip('"')
-        self._next("[")
-        found = []
-        while self._words[0] != "]":
-            found.append(self._value())
-            if self._words[0] == ",":
-                self._next(",")
-        self._next("]")
-        return found
-
-
-READ = Parser(CONF.read_text()).read()
-
-
-def path_of(reference: str) -> list[str]:
-    """[a][b] → a, b."""
-    assert re.fullmatch(r"(\[[^\[\]]+\])+", reference), reference
-    return re.findall(r"\[([^\[\]]+)\]", reference)
-
-
-def look(event: dict[str, Any], reference: str) -> Any:
-    for name in path_of(reference):
-        event = event[name]
-    return event
-
-
-def put(event: dict[str, Any], reference: str, value: Any) -> None:
-    *folders, last = path_of(reference)
-    for name in folders:
-        event = event.setdefault(name, {})
-    event[last] = value
-
-
-def filtered(event: dict[str, Any]) -> dict[str, Any]:
-    """The event after all filters. Within one mutate, copies come after gsub, and what is common to all comes last."""
-    for plugin, options in READ["filter"]:
-        for source, pattern in options.get("mapping", {}).items():
-            names = re.findall(r"%\{([^}]+)\}", pattern)
-            shape = "(.*)".join(re.escape(part) for part in re.split(r"%\{[^}]+\}", pattern))
-            found = re.fullmatch(shape, look(event, source))
-            assert found, f"{plugin}: {look(event, source)} is no {pattern}"
-            for name, value in zip(names, found.groups(), strict=True):
-                put(event, name, value)
-        if gsub := options.get("gsub"):
-            put(event, gsub[0], re.sub(gsub[1], gsub[2], look(event, gsub[0])))
-        for source, target in options.get("copy", {}).items():
-            put(event, target, look(event, source))
-        for name, value in options.get("add_field", {}).items():
-            put(event, name, value)
-        for name in options.get("remove_field", ()):
-            *folders, last = path_of(name)
-            look(event, "".join(f"[{f}]" for f in folders)).pop(last, None)
-    return event
 
 
 def leaves(value: dict[str, Any], path: str = "") -> Iterator[tuple[str, Any]]:
