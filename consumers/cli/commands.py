@@ -238,6 +238,7 @@ def demo(
     report: Annotated[Path, typer.Option(help="where to write the report")] = Path("runs/flights.html"),
     dirty: Annotated[bool, typer.Option(help="make a small share of the records bad on purpose")] = True,
     elk: Annotated[bool, typer.Option("--elk", help="also ship all to Elasticsearch, found or local")] = False,
+    monitor: Annotated[bool, typer.Option(help="show it on a local page while it runs; never with --json")] = True,
     as_json: JsonOpt = False,
 ) -> None:
     """Stream the New York flights of 2013 through the whole loop and report.
@@ -246,5 +247,5 @@ def demo(
     """
     from consumers.demo.main import demo as run_demo
 
-    code = run_demo(None if everything else flights, rate, report, dirty, as_json, elk)
+    code = run_demo(None if everything else flights, rate, report, dirty, as_json, elk, monitor and not as_json)
     raise typer.Exit(code)

@@ -30,7 +30,7 @@ from consumers.guard import Guard
 from consumers.settings import Settings
 from consumers.status import status
 from infra.kafka import find_broker, free_port
-from stream.errors import HeadwaterError
+from stream.errors import BrokerError, HeadwaterError
 from stream.learn.models import runs_as
 from stream.learn.warm import warm
 from stream.spec import Spec
@@ -38,6 +38,8 @@ from stream.spec_load import load_spec
 
 RATE = 1000.0
 DRAIN_S_MAX = 300.0
+MONITOR_PORT = 8600
+COMMAND = [sys.executable, "-m", "consumers.cli"]
 EXAMPLES = Path(__file__).resolve().parents[2] / "examples"
 
 
@@ -54,9 +56,18 @@ class _Job:
     page: Path
     console: Console
     elk: bool
+    monitor: bool
 
 
-def demo(flights: int | None, rate: float | None, report: Path, dirty: bool, as_json: bool, elk: bool = False) -> int:
+def demo(
+    flights: int | None,
+    rate: float | None,
+    report: Path,
+    dirty: bool,
+    as_json: bool,
+    elk: bool = False,
+    monitor: bool = False,
+) -> int:
     """Run the main job; returns the exit code: 0 when all ended well and every record is accounted for."""
     console = Console(stderr=as_json)
     begin_s = time.monotonic()
@@ -74,7 +85,7 @@ def demo(flights: int | None, rate: float | None, report: Path, dirty: bool, as_
         console.print(f"Kafka at {settings.kafka}; {len(data):,} flights", highlight=False)
         page = report.with_name(f"{report.stem}-experiment.html")
         given = RATE if rate is None else rate
-        result = _run(_Job(data, spec, path, settings, given, dirty, page, console, elk))
+        result = _run(_Job(data, spec, path, settings, given, dirty, page, console, elk, monitor))
     write_report(result, report)
     result = replace(result, report=str(report.resolve()))
     (folder / "result.json").write_text(json.dumps(result.to_json(), indent=1))
@@ -103,7 +114,7 @@ def _own_spec(folder: Path) -> Path:
 def _run(job: _Job) -> Result:
     create_topics(job.settings, job.spec)
     tell: Callable[[str], None] = lambda line: job.console.print(line, markup=False)  # noqa: E731
-    with shipping(job.elk, job.spec, job.path, job.settings, tell) as shipped:
+    with _monitored(job), shipping(job.elk, job.spec, job.path, job.settings, tell) as shipped:
         with _processes(job) as supervisor:
             asker, ramp = Asker(job.settings.grpc), Ramp(job.spec, job.settings, len(job.data))
             asker.start()
@@ -116,18 +127,38 @@ def _run(job: _Job) -> Result:
     return _result(job, published, asker, seconds, sums)
 
 
-@contextmanager
-def _processes(job: _Job) -> Iterator[Supervisor]:
-    """The pipeline's processes, each a child that is started again when it dies; all are stopped at the end."""
-    path, settings, console = str(job.path), job.settings, job.console
-    environment = {
+def _environment(settings: Settings) -> dict[str, str]:
+    return {
         **os.environ,
         "HEADWATER_KAFKA": settings.kafka,
         "HEADWATER_DATA": str(settings.data.resolve()),
         "HEADWATER_GRPC": settings.grpc,
         "HEADWATER_LOG_TOPIC": "1",
     }
-    command = [sys.executable, "-m", "consumers.cli"]
+
+
+@contextmanager
+def _monitored(job: _Job) -> Iterator[None]:
+    """While the body runs, its page is there. The job needs it for nothing, so it is supervised apart."""
+    if not job.monitor:
+        yield
+        return
+    try:
+        port = free_port([MONITOR_PORT])
+    except BrokerError:
+        port = free_port()
+    with Supervisor(job.settings.data / "logs", told=lambda line: job.console.print(line, markup=False)) as supervisor:
+        command = [*COMMAND, "monitor", str(job.path), "--bind", f"127.0.0.1:{port}"]
+        supervisor.start("monitor", command, _environment(job.settings))
+        job.console.print(f"watch it, while it runs: http://127.0.0.1:{port}/", highlight=False, soft_wrap=True)
+        yield
+
+
+@contextmanager
+def _processes(job: _Job) -> Iterator[Supervisor]:
+    """The pipeline's processes, each a child that is started again when it dies; all are stopped at the end."""
+    path, settings, console, command = str(job.path), job.settings, job.console, COMMAND
+    environment = _environment(settings)
     supervisor = Supervisor(settings.data / "logs", told=lambda line: console.print(line, markup=False))
     supervisor.start("loop", [*command, "run", path, "clean", "encode", "join", "learn"], environment)
     supervisor.start("evaluate", [*command, "run", path, "evaluate"], environment)

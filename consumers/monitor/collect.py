@@ -203,7 +203,7 @@ class Monitor:
         return {
             "served_ms": p["served_ms"],
             "id": p["id"],
-            "unit": p["unit"],
+            "unit": "(private)" if self._spec.experiment.unit in self._spec.event.private else p["unit"],
             "arm": p["arm"],
             "score": p["score"],
             "propensity": p["propensity"],

@@ -147,7 +147,7 @@ class Tail:
 
     def _connect(self) -> None:
         """Asked first without a client: one that never reached the broker leaves threads behind."""
-        wait_until_ready(self._settings.kafka, 2.0)
+        wait_until_ready(self._settings.kafka, 2.0, alive=lambda: not self._stopping.is_set())
         with broker_errors(self._settings):
             self._consumer, self._admin = make_consumer(self._settings, None), make_admin(self._settings)
         self._topics_s = 0.0

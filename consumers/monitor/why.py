@@ -5,6 +5,7 @@ out must be the score that was served, to the last digits: then the parts are th
 caller asked about other values than the event on Kafka has, and nothing is shown.
 """
 
+import re
 import time
 from collections.abc import Mapping
 from typing import Any
@@ -20,6 +21,7 @@ from stream.encode.encoder import Encoder
 from stream.errors import DataError, SnapshotError
 from stream.explain.arm import explained
 from stream.explain.explainable import Explainable
+from stream.explain.explainable import Part as Weighed
 from stream.explain.names import Names
 from stream.predict.served import Served
 from stream.spec import Spec
@@ -104,8 +106,13 @@ class Why:
         which = max(range(len(found.score)), key=found.score.__getitem__) if self._spec.task == "classes" else -1
         if abs(found.score[which] - p["score"]) > LIKE * max(1.0, abs(p["score"])):
             return None, f"the event on Kafka gives {found.score[which]:.4g}: the caller asked about other values"
-        parts: list[Part] = [{"feature": x.feature, "contribution": x.contribution[which]} for x in found.parts]
+        parts: list[Part] = [{"feature": self._shown(x), "contribution": x.contribution[which]} for x in found.parts]
         return sorted(parts, key=lambda part: -abs(part["contribution"]))[:PARTS_MAX], None
+
+    def _shown(self, part: Weighed) -> str:
+        """The feature; of a private field its name alone, without value or threshold."""
+        field = re.split(r"[=.]", part.column or part.feature, maxsplit=1)[0]
+        return field if field in self._spec.event.private else part.feature
 
     def _model(self, arm: str) -> Explainable:
         assert self._served is not None

@@ -1,18 +1,26 @@
 """The command of the monitor, as its page of the docs gives it, without a broker."""
 
+import io
+import json
 import re
 import shlex
 import socket
 import sys
+import time
 import urllib.error
 import urllib.request
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
+from rich.console import Console
 
 from consumers.cli.app import main
+from consumers.demo.main import _Job, _monitored
+from consumers.settings import Settings
+from stream.spec_load import load_spec
 
 ROOT = Path(__file__).resolve().parents[2]
 BLOCKS = re.findall(r"```bash\n(.*?)```", (ROOT / "docs" / "monitor.md").read_text(), re.S)
@@ -95,3 +103,27 @@ def test_it_says_what_to_install(nobody: None, monkeypatch: pytest.MonkeyPatch, 
     line = "headwater monitor examples/flights.yaml"
     assert run(line, monkeypatch, lambda: pytest.fail("it runs")) == 1
     assert "pip install 'headwater[monitor]'" in capsys.readouterr().err
+
+
+def test_the_demo_s_page_is_there_while_it_runs_and_gone_after(nobody: None, tmp_path: Path) -> None:
+    out = io.StringIO()
+    settings = Settings(data=tmp_path)
+    spec = ROOT / "examples" / "flights.yaml"
+    job = _Job([], load_spec(spec), spec, settings, 1.0, False, tmp_path / "page.html", Console(file=out), False, True)
+    with _monitored(job):
+        address = re.search(r"http://127.0.0.1:\d+/", out.getvalue())
+        assert address is not None
+        until_s = time.monotonic() + 180
+        while True:
+            try:
+                state = json.loads(urllib.request.urlopen(f"{address[0]}api/state", timeout=30).read())
+                break
+            except OSError:
+                assert time.monotonic() < until_s, (tmp_path / "logs" / "monitor.log").read_text()
+                time.sleep(0.1)
+        assert state["pipeline"] == "flights"
+        assert not state["writable"]
+    with pytest.raises(OSError):
+        urllib.request.urlopen(address[0], timeout=30)
+    with _monitored(replace(job, monitor=False)):
+        assert out.getvalue().count("http") == 1

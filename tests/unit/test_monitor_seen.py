@@ -1,11 +1,13 @@
 """What the monitor remembers and makes of records: bounded, in order, and told of as it is."""
 
 from io import BytesIO
+from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
 import fastavro
 import pytest
+import yaml
 from kafka import TopicPartition
 from kafka.structs import OffsetAndMetadata
 
@@ -19,8 +21,12 @@ from consumers.monitor.rate import Progress, Rate
 from consumers.monitor.seen import Events, Letters, Metrics, Models, Predictions
 from consumers.monitor.shelf import Shelf
 from consumers.monitor.state import DEAD_MAX, POINTS_MAX, PREDICTIONS_MAX
+from consumers.monitor.why import Why
+from consumers.settings import Settings
 from stream.errors import LimitReached
+from stream.explain.explainable import Part
 from stream.spec import Spec
+from stream.spec_load import parse_spec
 
 SPEC = Spec.model_validate(
     {
@@ -31,6 +37,7 @@ SPEC = Spec.model_validate(
     }
 )
 HASH = "0" * 16
+FLIGHTS = Path(__file__).resolve().parents[2] / "examples"
 
 
 @pytest.fixture
@@ -176,6 +183,24 @@ def test_where_the_folder_is_elsewhere_announced_snapshots_are_shown(spec: Spec)
     assert told[1]["reason"] == "loss"
     assert told[1]["gate"] is None  # the spec has none
     assert [s["generation"] for s in told if s["serving"] or s["pinned"]] == [3]
+
+
+# -- why -------------------------------------------------------------------------------------------------
+
+
+def test_of_a_private_field_an_explanation_gives_the_name_alone() -> None:
+    raw = yaml.safe_load((FLIGHTS / "flights.yaml").read_text())
+    for name in ("carrier", "distance"):
+        raw["event"]["fields"][name]["private"] = True
+    why = Why(parse_spec(raw, FLIGHTS), Settings())
+    shown = [
+        why._shown(Part(feature, 1.0, (), (0.5,), column))
+        for feature, column in (
+            ("carrier=UA", ""), ("distance", ""), ("distance ≤ 500", "distance"), ("origin=EWR", ""),
+            ("origin = EWR", "origin"), ("scheduled.hour=5", ""),
+        )
+    ]  # fmt: skip
+    assert shown == ["carrier", "distance", "distance", "origin=EWR", "origin = EWR", "scheduled.hour=5"]
 
 
 # -- freshness and rates ---------------------------------------------------------------------------------
