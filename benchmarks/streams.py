@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from river import datasets, forest, linear_model, optim, tree
+from river import datasets, forest, linear_model, optim, preprocessing, tree
 from river.datasets import synth
 
 from benchmarks._published import PUBLISHED
@@ -82,6 +82,28 @@ STREAMS: dict[str, Callable[[], Rows]] = {
 }
 IN_SHORT = ("phishing", "bananas", "image_segments", "chick_weights", "trump_approval")
 
+
+class _Scaled:
+    """River's StandardScaler before a regressor, as a pipeline of its drives them; categories pass by it."""
+
+    def __init__(self, model: Any) -> None:
+        self._scaler, self._model = preprocessing.StandardScaler(), model
+
+    def _row(self, x: dict[str, Any], learn: bool) -> dict[str, Any]:
+        numbers = {name: value for name, value in x.items() if isinstance(value, float)}
+        if learn:
+            self._scaler.learn_one(numbers)
+        return {**x, **self._scaler.transform_one(numbers)}
+
+    def predict_one(self, x: dict[str, Any]) -> float:
+        """See River."""
+        return float(self._model.predict_one(self._row(x, learn=False)))
+
+    def learn_one(self, x: dict[str, Any], y: float) -> None:
+        """See River."""
+        self._model.learn_one(self._row(x, learn=True), y)
+
+
 # task → (our model, its parameters, River's, whether theirs wants the sparse form)
 _Pair = tuple[str, dict[str, Any], Callable[[], Any], bool]
 _TREES: list[_Pair] = [
@@ -90,6 +112,7 @@ _TREES: list[_Pair] = [
     ("forest.adaptive", {"n_jobs": 1}, lambda: forest.ARFClassifier(seed=SEED), False),
 ]
 _MEAN: dict[str, Any] = {"leaf_prediction": "mean"}
+_SCALED: dict[str, Any] = {"scale": "standard"}
 PAIRS: dict[str, list[_Pair]] = {
     "binary": [
         ("linear.logistic", {"lr": LR}, lambda: Sparse(linear_model.LogisticRegression(optim.SGD(LR))), True),
@@ -103,6 +126,8 @@ PAIRS: dict[str, list[_Pair]] = {
         ("linear.regression", {}, lambda: Sparse(linear_model.LinearRegression()), True),
         ("tree.regressor", {}, tree.HoeffdingTreeRegressor, False),
         ("tree.regressor", _MEAN, lambda: tree.HoeffdingTreeRegressor(**_MEAN), False),
+        ("tree.regressor", _SCALED, lambda: _Scaled(tree.HoeffdingTreeRegressor()), False),
+        ("tree.adaptive_regressor", _SCALED, lambda: _Scaled(tree.HoeffdingAdaptiveTreeRegressor(seed=SEED)), False),
         ("forest.regressor", {"n_jobs": 1}, lambda: forest.ARFRegressor(seed=SEED), False),
     ],
 }

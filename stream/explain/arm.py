@@ -23,7 +23,8 @@ def explained(spec: Spec, arms: Arms, arm: str, names: Names) -> Explainable:
     if isinstance(inner, Hashed):
         return LinearExplained(inner, layout, names, outputs if spec.task == "classes" else ("value",))
     if isinstance(inner, TreeArm | RegressorArm):
-        return TreeExplained(inner, [inner.state().arrays], layout, names, outputs)
+        arrays = inner.arrays() if isinstance(inner, RegressorArm) else inner.state().arrays
+        return TreeExplained(inner, [arrays], layout, names, outputs)
     if isinstance(inner, ForestArm):
         trees = [tree.arrays() for tree in inner._forest.trees()]
         return ForestExplained(inner, trees, layout, names, outputs)

@@ -22,6 +22,7 @@ from stream.learn.forest.pack import parted
 from stream.learn.forest.regress_kernel import SQUARED
 from stream.learn.learner import State
 from stream.learn.tree.layout import ATTRIBUTE, BRANCH, EQUAL, KIND, MULTIWAY, OWNER, PARENT, TEST
+from stream.learn.tree_arm import SCALE
 
 ABSENT, OTHER, UNNAMED = 0, -1, -2  # codes of no value, of one that the trees don't know, of one without a name
 LOWEST = -1e300  # as in stream/learn/tree/bayes.py: log votes go no lower
@@ -39,6 +40,8 @@ class Grown:
 def grown_of(state: State) -> Grown:
     """The trees in the state of a tree or a forest. Raises DataError for one that can't be exported as it is."""
     arrays = state.arrays
+    if SCALE in arrays:
+        raise DataError("its numbers are scaled before the tree; one with `scale: none` can be exported")
     if state.meta["kind"] != "forest":
         meta = state.meta["tree"]
         root = int(arrays["counters"][TOP]) if "node_link" in arrays else 0

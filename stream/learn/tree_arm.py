@@ -1,6 +1,6 @@
 """The compiled trees behind the Learner seam. Tokens of texts are not seen by them."""
 
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 from pydantic import BaseModel, ConfigDict, Field
@@ -10,7 +10,12 @@ from stream.learn.adaptive import AdaptiveTree
 from stream.learn.adaptive_regress import AdaptiveRegressor
 from stream.learn.learner import State
 from stream.learn.regress import HoeffdingRegressor
+from stream.learn.regress.seen import score_learn_seen
+from stream.learn.standard import Standard
 from stream.learn.tree import HoeffdingTree
+from stream.learn.tree.layout import ATTRIBUTE, KIND, NUMERIC, THRESHOLD
+
+SCALE = "scale"  # the array of the statistics in a state
 
 
 class _Growth(BaseModel):
@@ -49,6 +54,8 @@ class RegressorParams(_Growth):
 
     `digits` is the rounding of River's default splitter (None: none); `leaf_lr` is for the leaves' linear models.
     """
+
+    scale: Literal["none", "standard"] = "none"
 
     leaf_prediction: str = Field(default="adaptive", pattern="^(mean|model|adaptive)$")
     model_selector_decay: float = Field(default=0.95, ge=0, lt=1)
@@ -113,7 +120,7 @@ class TreeArm(_Arm):
 
 
 class RegressorArm(_Arm):
-    """A Hoeffding tree regressor; with AdaptiveRegressorParams, the adaptive one."""
+    """A Hoeffding tree regressor; with AdaptiveRegressorParams, the adaptive one. Its numbers may be standardised."""
 
     kind = "tree.regressor"
 
@@ -121,13 +128,45 @@ class RegressorArm(_Arm):
         made = HoeffdingRegressor
         if isinstance(params, AdaptiveRegressorParams):
             self.kind, made = "tree.adaptive_regressor", AdaptiveRegressor
-        given: dict[str, Any] = params.model_dump()
+        given: dict[str, Any] = params.model_dump(exclude={"scale"})
         self._tree = made(len(layout.numeric), len(layout.categories), **given)
+        self._standard = Standard(len(layout.numeric)) if params.scale == "standard" else None
 
     def score_learn(self, block: Block, label: F64) -> F64:
         """See Learner."""
-        return np.asarray(self._tree.score_learn(block.numeric, block.categories, label))
+        if self._standard is None:
+            return np.asarray(self._tree.score_learn(block.numeric, block.categories, label))
+        before, after = self._standard.take(block.numeric)
+        if isinstance(self._tree, AdaptiveRegressor):
+            return self._tree.score_learn(after, block.categories, label, seen=before)
+        return score_learn_seen(self._tree, before, after, block.categories, label)
 
     def score(self, block: Block) -> F64:
         """See Learner."""
-        return np.asarray(self._tree.score(block.numeric, block.categories))
+        numeric = block.numeric if self._standard is None else self._standard.scaled(block.numeric)
+        return np.asarray(self._tree.score(numeric, block.categories))
+
+    def state(self) -> State:
+        """See Learner."""
+        found = super().state()
+        held = {} if self._standard is None else {SCALE: self._standard.stats.copy()}
+        return State(found.arrays | held, found.meta)
+
+    def restore(self, state: State) -> None:
+        """See Learner."""
+        super().restore(State({k: a for k, a in state.arrays.items() if k != SCALE}, state.meta))
+        if self._standard is not None:
+            self._standard.stats = state.arrays[SCALE].copy()
+
+    def finite(self) -> bool:
+        """See Learner."""
+        return super().finite() and (self._standard is None or bool(np.isfinite(self._standard.stats).all()))
+
+    def arrays(self) -> dict[str, Any]:
+        """A copy of the tree's arrays, its thresholds in the numbers' own units, as they are scaled now."""
+        found: dict[str, Any] = self._tree.arrays()
+        if self._standard is not None:
+            for node in np.flatnonzero(found["node_int"][:, KIND] == NUMERIC):
+                column, threshold = found["node_int"][node, ATTRIBUTE], found["node_real"][node, THRESHOLD]
+                found["node_real"][node, THRESHOLD] = self._standard.unscaled(column, threshold)
+        return found

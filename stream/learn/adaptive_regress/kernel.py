@@ -30,7 +30,8 @@ from stream.learn.tree.layout import (
 
 SOURCES = (digest_of(*Path(__file__).parent.glob("*.py")), ADAPTIVE, REGRESS)
 Learn = Callable[
-    [State, Rules, Habits, Work, Parts, Reals, Ids, Reals, Reals, Reals, int, int], tuple[int, int, int, int]
+    [State, Rules, Habits, Work, Parts, Reals, Reals, Ids, Reals, Reals, Reals, bool, int, int],
+    tuple[int, int, int, int],
 ]
 Score = Callable[[State, Rules, Reals, Ids, Reals, Reals], None]
 
@@ -50,16 +51,23 @@ def begin_row(
     rules: Rules,
     habits: Habits,
     work: Work,
+    seen: Reals,
     numeric: Reals,
     categories: Ids,
     target: float,
     weight: float,
     out: Reals,
+    apart: bool,
     row: int,
 ) -> tuple[int, int]:
-    """Score the row, then learn it but for its split attempts. Returns the nodes and entries it needs first, or 0."""
+    """Score the row by `seen`, then learn it by `numeric` but for its split attempts; `apart`: these two differ.
+
+    Returns the nodes and entries that it needs first, or 0.
+    """
     work.size[:] = 0
-    passed = score_row(state, rules, numeric, categories, out, row, work.told)
+    passed = score_row(state, rules, seen, categories, out, row, work.told)
+    if apart:
+        passed = add_answers(state, rules, state.counters[TOP], numeric, categories, work.told)
     if weight == 0.0:
         state.counters[UNWEIGHTED] += 1
         return 0, 0
@@ -82,11 +90,13 @@ def _entry_points(sources: tuple[int, ...]) -> tuple[Learn, Score]:
         habits: Habits,
         work: Work,
         parts: Parts,
+        seen: Reals,
         numeric: Reals,
         categories: Ids,
         target: Reals,
         weight: Reals,
         out: Reals,
+        apart: bool,
         row: int,
         attempt: int,
     ) -> tuple[int, int, int, int]:
@@ -95,9 +105,8 @@ def _entry_points(sources: tuple[int, ...]) -> tuple[Learn, Score]:
         _ = sources
         while row < len(target):
             if attempt < 0:
-                nodes, entries = begin_row(
-                    state, rules, habits, work, numeric[row], categories[row], target[row], weight[row], out, row
-                )
+                given = seen[row], numeric[row], categories[row], target[row], weight[row]
+                nodes, entries = begin_row(state, rules, habits, work, *given, out, apart, row)
                 if nodes != 0:
                     return row, attempt, nodes, entries
                 attempt = 0

@@ -129,8 +129,20 @@ class AdaptiveRegressor(model.HoeffdingRegressor):
             getattr(work, name)[: len(kept)] = kept
         self._work = work
 
-    def score_learn(self, numeric: Reals, categories: Ids, target: Reals, weight: Reals | None = None) -> Reals:
-        """For each row in order: its prediction, then learn it. Returns [n]. As `HoeffdingRegressor.score_learn`."""
+    def score_learn(
+        self,
+        numeric: Reals,
+        categories: Ids,
+        target: Reals,
+        weight: Reals | None = None,
+        seen: Reals | None = None,
+    ) -> Reals:
+        """For each row in order: its prediction, by `seen` if that is given, then learn it by `numeric`. Returns [n].
+
+        As `HoeffdingRegressor.score_learn`.
+        """
+        apart = seen is not None
+        seen, _ = self._inputs(numeric if seen is None else seen, categories)
         numeric, categories = self._inputs(numeric, categories)
         rows = len(numeric)
         target = read_only(target, np.float64, (rows,), "target")
@@ -139,11 +151,12 @@ class AdaptiveRegressor(model.HoeffdingRegressor):
             raise ValueError(f"target: every one must be a number within +-{model.SIZE_MAX}")
         if not ((weight == 0.0) | ((weight >= model.WEIGHT_MIN) & (weight <= model.SIZE_MAX))).all():
             raise ValueError(f"weight: every one must be 0 or in {model.WEIGHT_MIN}..{model.SIZE_MAX}")
-        columns, out = (numeric, categories, target, weight), np.zeros(rows)
+        out = np.zeros(rows)
+        columns = seen, numeric, categories, target, weight, out, apart
         row, attempt = 0, -1
         while row < rows:
             row, attempt, nodes, entries = learn_block(
-                self._adaptive, self._rules, self._habits, self._work, self._parts, *columns, out, row, attempt
+                self._adaptive, self._rules, self._habits, self._work, self._parts, *columns, row, attempt
             )
             if row < rows:
                 self._grow(nodes, entries)
