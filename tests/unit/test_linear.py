@@ -12,6 +12,7 @@ from stream.block import Block
 from stream.encode.ids import Ids
 from stream.learn.linear import kernel, table
 from stream.learn.linear.model import Linear, LinearParams
+from stream.learn.linear.natural import sigmoid
 from stream.learn.linear.types import INTERCEPT, OVERFLOWED, STEPS, USED
 
 EVENTS = 6_000
@@ -124,8 +125,8 @@ def test_loss_and_link_are_those_of_river_far_from_zero_too(raw: float) -> None:
             optim.losses.Log().gradient(bool(target), raw), rel=1e-12
         )
         assert kernel.gradient(kernel.SQUARED, target, raw) == optim.losses.Squared().gradient(target, raw)
-    assert 0.0 <= kernel.sigmoid(raw) <= 1.0
-    assert kernel.sigmoid(raw) + kernel.sigmoid(-raw) == pytest.approx(1.0)
+    assert 0.0 <= sigmoid(raw) <= 1.0
+    assert sigmoid(raw) + kernel.sigmoid(-raw) == pytest.approx(1.0)
 
 
 def test_a_key_that_wraps_around_the_table_is_found() -> None:

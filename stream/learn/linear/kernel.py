@@ -10,20 +10,16 @@ import math
 from collections.abc import Callable
 
 from stream.jit import cached, compiled, inlined, shared
+from stream.learn.linear import lanes
+from stream.learn.linear.natural import sigmoid, sigmoids
+from stream.learn.linear.placing import batch, look_up, place_rows
 from stream.learn.linear.sources import SOURCES
-from stream.learn.linear.table import find, short, slot_for
+from stream.learn.linear.table import find, slot_for
 from stream.learn.linear.types import INTERCEPT, STEPS, USED, Arrays, Ids, Ints, Reals
 
 LOG, SQUARED = 0, 1
 Learn = Callable[[Reals, Ids, Ids, Ints, Reals, int, Arrays, int, Reals, int, int, Ints, Reals, Reals, Reals], int]
-Score = Callable[[Reals, Ids, Ids, Ints, Arrays, int, Ints, Reals, Reals], None]
-
-
-@shared
-def sigmoid(z: float) -> float:
-    """1 / (1 + e^-z) without overflow; and without a branch, which nobody could foresee."""
-    e = math.exp(-abs(z))
-    return (1.0 if z >= 0.0 else e) / (1.0 + e)
+Score = Callable[[Reals, Ids, Ids, Ints, Arrays, int, Reals, Reals], None]
 
 
 @shared
@@ -57,80 +53,110 @@ def number_score(x: Reals, stats: Reals, scale: Reals, weights: Reals) -> float:
     return total
 
 
+@inlined
+def weigh(table: Reals, slots: Ints, begin: int, end: int) -> float:
+    """Weighted sum of the keys at some slots."""
+    total = 0.0
+    for j in range(begin, end):
+        if slots[j] >= 0:
+            total += table[slots[j]]
+    return total
+
+
 @compiled
-def key_score(keys: Ids, a: Arrays, slots: Ints) -> tuple[float, bool]:
-    """Weighted sum of keys, and whether one is new; slots gets where each lies, negative for one that has no place."""
-    total, new = 0.0, False
-    for j in range(keys.size):
-        slot = find(a.keys, keys[j]) if keys[j] != 0 else -1
-        slots[j] = slot
+def key_score(keys: Ids, a: Arrays) -> float:
+    """Weighted sum of keys."""
+    total = 0.0
+    for key in keys:
+        slot = find(a.keys, key) if key != 0 else -1
         if slot >= 0:
             total += a.table[slot]
-        else:
-            new |= keys[j] != 0
-    return total, new
+    return total
 
 
-@inlined
-def take_numbers(x: Reals, stats: Reals, scale: Reals, weights: Reals, z: Reals, none: float) -> tuple[float, float]:
-    """Take a row into count, mean and variance; its weighted sum by what they were before, and by what they are then.
+@compiled
+def learn_batch(
+    numeric: Reals,
+    z: Reals,
+    ids: Ids,
+    tokens: Ids,
+    ends: Ints,
+    slots: Ints,
+    target: Reals,
+    i: int,
+    rows: int,
+    a: Arrays,
+    loss: int,
+    rates: Reals,
+    keys_max: int,
+    marks_max: int,
+    held: bool,
+    out: Reals,
+) -> None:
+    """Score, then learn, rows i.., of which the keys lie at slots if they are held; out gets raw scores.
 
-    z[f] gets the latter's deviations, `none` where there is no number. One pass, since a short loop costs more to enter
-    than to go round.
+    z: what lanes.take gave.
     """
-    before, after = 0.0, 0.0
+    lr, lr_intercept, l2, clip = rates[0], rates[1], rates[2], rates[3]
+    weights, intercept, width = a.weights, a.scalars[INTERCEPT], ids.shape[1]
+    clips = loss != LOG or clip < 1.0
+    for r in range(rows):
+        before, after, at, keys = z[0, r], z[1, r], slots[r], width
+        begin, end = ends[i + r - 1] if i + r else 0, ends[i + r]
+        if not held:
+            look_up(ids[i + r], tokens[begin:end], a.keys, at)
+        early, late = 0.0, 0.0
+        for j in range(weights.size):
+            early += weights[j] * before[j]
+            late += weights[j] * after[j]
+        known = weigh(a.table, at, 0, width)
+        if end > begin:
+            keys += end - begin
+            known += weigh(a.table, at, width, keys)
+        out[i + r] = early + known + intercept
+        g = gradient(loss, target[i + r], late + known + intercept)
+        if clips:
+            g = min(max(g, -clip), clip)
+        intercept -= lr_intercept * g
+        if l2 == 0.0:
+            for j in range(weights.size):
+                weights[j] -= lr * (g * after[j])
+        else:
+            step_decayed(numeric[i + r], after, weights, lr, g, l2)
+        if held:
+            step_held(a, at, keys, lr, g, l2, marks_max)
+        else:
+            step_keys(a, ids[i + r], lr, g, l2, keys_max, marks_max)
+            step_keys(a, tokens[begin:end], lr, g, l2, keys_max, marks_max)
+    a.scalars[INTERCEPT] = intercept
+
+
+@compiled
+def step_decayed(x: Reals, after: Reals, weights: Reals, lr: float, g: float, l2: float) -> None:
+    """Step the weights of those of a row's numbers that there are, with L2."""
     for j in range(x.size):
-        v, mean, w = x[j], stats[1, j], weights[j]
-        if v == v:
-            off = v - mean
-            count = stats[0, j] + 1.0
-            share = 1.0 / count
-            late = v - (mean + off * share)
-            variance = stats[2, j] + (off * late - stats[2, j]) * share
-            before += w * (off * scale[j])
-            stats[0, j], stats[1, j], stats[2, j] = count, mean + off * share, variance
-            scale[j] = 1.0 / math.sqrt(variance) if variance > 0.0 else 0.0
-            z[j] = late * scale[j]
-            after += w * z[j]
-        else:
-            z[j] = none
-    return before, after
+        if x[j] == x[j]:
+            weights[j] -= lr * (g * after[j] + l2 * weights[j])
 
 
 @inlined
-def step_numbers(z: Reals, weights: Reals, lr: float, g: float, l2: float) -> None:
-    """Step the weights of a row's numbers. z: where there is none, NaN, or, if l2 is 0, 0."""
-    if l2 == 0.0:
-        for j in range(z.size):
-            weights[j] -= lr * (g * z[j])
-        return
-    for j in range(z.size):
-        if z[j] == z[j]:
-            weights[j] -= lr * (g * z[j] + l2 * weights[j])
-
-
-@compiled
-def step_held(table: Reals, slots: Ints, lr: float, g: float, l2: float) -> None:
-    """Step the weights at slots, as far as there are any."""
-    for j in range(slots.size):
-        if slots[j] >= 0:
-            table[slots[j]] -= lr * (g + l2 * table[slots[j]])
-
-
-@compiled
-def step_keys(a: Arrays, keys: Ids, slots: Ints, lr: float, g: float, l2: float, keys_max: int, marks_max: int) -> None:
-    """Step the weights of keys, known to lie at slots; new ones are entered, and all are marked.
-
-    An entry at the bound may move other keys: from then on each is looked for again.
-    """
-    moved = False
-    for j in range(keys.size):
+def step_held(a: Arrays, slots: Ints, keys: int, lr: float, g: float, l2: float, marks_max: int) -> None:
+    """Step the weights at the first `keys` slots, and mark them."""
+    table, marks, move = a.table, a.marks, lr * g
+    for j in range(keys):
         slot = slots[j]
-        if slot < 0 or moved:
-            moved |= a.scalars[USED] >= keys_max
-            slot = slot_for(a, keys[j], keys_max, marks_max) if keys[j] != 0 else -1
-        elif marks_max > 0 and a.marks[slot] < marks_max:
-            a.marks[slot] += 1
+        if slot >= 0:
+            w = table[slot]
+            table[slot] = w - (move if l2 == 0.0 else lr * (g + l2 * w))
+            if marks_max > 0:
+                marks[slot] += 1 if marks[slot] < marks_max else 0
+
+
+@compiled
+def step_keys(a: Arrays, keys: Ids, lr: float, g: float, l2: float, keys_max: int, marks_max: int) -> None:
+    """Step the weights of keys; new ones are entered, by which others may move or go."""
+    for key in keys:
+        slot = slot_for(a, key, keys_max, marks_max) if key != 0 else -1
         if slot >= 0:
             a.table[slot] -= lr * (g + l2 * a.table[slot])
 
@@ -150,46 +176,34 @@ def _entry_points(sources: int) -> tuple[Learn, Score]:
         keys_max: int,
         marks_max: int,
         slots: Ints,
-        scale: Reals,
+        work: Reals,
         z: Reals,
         out: Reals,
     ) -> int:
         """Score, then learn, rows start..n; returns the row stopped before (n when done).
 
-        rates: learning rate, intercept's learning rate, L2, largest absolute gradient. Scratch: slots[most keys of a
-        row], scale[f], z[f].
+        rates: learning rate, intercept's learning rate, L2, largest absolute gradient. Scratch: slots[rows of a batch,
+        most keys of a row], and lanes.scratch.
         """
         _ = sources
-        lr, lr_intercept, l2, clip = rates[0], rates[1], rates[2], rates[3]
-        stats, weights, scalars = a.stats, a.weights, a.scalars
-        none = math.nan if l2 != 0.0 else 0.0
-        invert(stats, scale)
-        for i in range(start, target.size):
-            own = tokens[(ends[i - 1] if i else 0) : ends[i]]
-            if short(a, ids.shape[1] + own.size, keys_max):
-                return i
-            x, row = numeric[i], ids[i]
-            at, at_own = slots[: row.size], slots[row.size : row.size + own.size]
-            of_row, new = key_score(row, a, at)
-            of_own, new_own = key_score(own, a, at_own)
-            known = of_row + of_own
-            before, after = take_numbers(x, stats, scale, weights, z, none)
-            raw = before + known + scalars[INTERCEPT]
-            out[i] = sigmoid(raw) if loss == LOG else raw
-            raw = after + known + scalars[INTERCEPT]
-            g = min(max(gradient(loss, target[i], raw), -clip), clip)
-            scalars[INTERCEPT] -= lr_intercept * g
-            step_numbers(z, weights, lr, g, l2)
-            if new or new_own or marks_max > 0:
-                step_keys(a, row, at, lr, g, l2, keys_max, marks_max)
-                if scalars[USED] >= keys_max:
-                    at_own[:] = -1  # an entry may have moved them
-                step_keys(a, own, at_own, lr, g, l2, keys_max, marks_max)
-            else:
-                step_held(a.table, at, lr, g, l2)
-                step_held(a.table, at_own, lr, g, l2)
-            scalars[STEPS] += 1.0
-        return target.size
+        lanes.load(work, a.stats)
+        i = start
+        while i < target.size:
+            rows, held = batch(a, ids.shape[1], ends, i, min(slots.shape[0], target.size - i), keys_max)
+            if rows == 0:
+                break
+            lanes.take(work, numeric, i, rows, z)
+            if held:
+                a.scalars[USED] += place_rows(ids, tokens, ends, i, rows, a.keys, slots)
+            learn_batch(
+                numeric, z, ids, tokens, ends, slots, target, i, rows, a, loss, rates, keys_max, marks_max, held, out
+            )
+            i += rows
+        if loss == LOG:
+            sigmoids(out[start:i])
+        lanes.store(work, a.stats)
+        a.scalars[STEPS] += i - start
+        return i
 
     @cached
     def score_rows(
@@ -199,7 +213,6 @@ def _entry_points(sources: int) -> tuple[Learn, Score]:
         ends: Ints,
         a: Arrays,
         loss: int,
-        slots: Ints,
         scale: Reals,
         out: Reals,
     ) -> None:
@@ -208,8 +221,8 @@ def _entry_points(sources: int) -> tuple[Learn, Score]:
         invert(a.stats, scale)
         for i in range(out.size):
             own = tokens[(ends[i - 1] if i else 0) : ends[i]]
-            of_row, _new = key_score(ids[i], a, slots[: ids.shape[1]])
-            of_own, _new = key_score(own, a, slots[ids.shape[1] :])
+            of_row = key_score(ids[i], a)
+            of_own = key_score(own, a)
             raw = number_score(numeric[i], a.stats, scale, a.weights) + (of_row + of_own) + a.scalars[INTERCEPT]
             out[i] = sigmoid(raw) if loss == LOG else raw
 

@@ -9,7 +9,8 @@ import math
 from collections.abc import Mapping
 
 from stream.jit import compiled, shared
-from stream.learn.linear.kernel import LOG, SQUARED, gradient, sigmoid
+from stream.learn.linear.kernel import LOG, SQUARED, gradient
+from stream.learn.linear.natural import sigmoid
 
 ABSOLUTE, HUBER, QUANTILE, EPSILON_INSENSITIVE, POISSON, HINGE, FAKE_NEGATIVE = range(2, 9)
 REGRESSION: Mapping[str, int] = {

@@ -4,6 +4,7 @@ Source of the algorithm: River's `preprocessing` scalers, `linear_model.Logistic
 `linear_model.LinearRegression` with `optim`; categories as `OneHotEncoder` would give them.
 """
 
+import math
 from typing import Any
 
 import numpy as np
@@ -11,7 +12,7 @@ from numpy.typing import NDArray
 
 from stream.block import F64, I64, Block
 from stream.learn.learner import State
-from stream.learn.linear import general, kernel
+from stream.learn.linear import general, kernel, lanes
 from stream.learn.linear.params import LinearParams
 from stream.learn.linear.scaling import rows_of, scale_rows
 from stream.learn.linear.table import rehash
@@ -64,21 +65,12 @@ class Hashed:
 
     def _grow(self) -> None:
         """Twice the table, every key with its weight and what is remembered of it."""
-        old = self._a
-        keys, to = np.zeros(2 * old.keys.size, np.uint64), np.empty(old.keys.size, np.int64)
-        rehash(old.keys, keys, to)
-        held = np.flatnonzero(to >= 0)
-        places = to[held]
-
-        def moved(rows: NDArray[Any]) -> NDArray[Any]:
-            if len(rows) != len(to):
-                return rows
-            wide = np.zeros((keys.size, *rows.shape[1:]), rows.dtype)
-            if rows.size:
-                wide[places] = rows[held]
-            return wide
-
-        self._a = old._replace(keys=keys, **{n: moved(getattr(old, n)) for n in ("table", "table_memory", "marks")})
+        old, places = self._a, len(self._a.keys)
+        names = ("keys", "table", "table_memory", "marks")
+        held = [getattr(old, name) for name in names]
+        wide = [np.zeros((2 * places if len(rows) else 0, *rows.shape[1:]), rows.dtype) for rows in held]
+        rehash(*(_flat(rows) for rows in (*held, *wide)))
+        self._a = old._replace(**dict(zip(names, wide, strict=True)))
 
     @property
     def rules(self) -> Rules:
@@ -134,15 +126,20 @@ class Hashed:
         return all(bool(np.isfinite(a).all()) for n, a in self._arrays().items() if n != "keys")
 
 
+def _flat(rows: NDArray[Any]) -> NDArray[Any]:
+    """Weights, or what is remembered of them, as one row of numbers for each key; keys and marks as they are."""
+    return rows if rows.dtype.kind == "u" else rows.reshape(len(rows), math.prod(rows.shape[1:]))
+
+
 def _shapes(arrays: dict[str, NDArray[Any]]) -> dict[str, tuple[int, ...]]:
     """Shapes of a state's arrays, the table's length aside."""
     return {n: a.shape[n.startswith(("keys", "table", "marks")) :] for n, a in arrays.items()}
 
 
-def _scratch(block: Block) -> tuple[I64, F64]:
-    """Places for the slots of a row's keys, and for the deviations of the numbers."""
-    most = int(np.diff(block.token_ends, prepend=0).max(initial=0))
-    return np.empty(block.categories.shape[1] + most, np.int64), np.empty(block.numeric.shape[1])
+def _keys_max(block: Block) -> int:
+    """The most keys that a row of the block has."""
+    most = int(np.diff(block.token_ends, prepend=0).max()) if block.tokens.size else 0
+    return int(block.categories.shape[1]) + most
 
 
 class Linear(Hashed):
@@ -153,6 +150,8 @@ class Linear(Hashed):
         self._plain = params.plain() and loss in (kernel.LOG, kernel.SQUARED)
         rules = params.rules(loss)
         super().__init__(features, (), params.memory(), 4 if self._plain else 5, rules)
+        self._work, self._deviations = lanes.scratch(features)
+        self._slots: I64 = np.empty((0, 0), np.int64)
         self._rates = np.array([rules.rate[1], rules.intercept_rate[1], rules.l2, rules.clip])
 
     def _learn(self, block: Block, label: F64, done: int, out: F64) -> int:
@@ -160,16 +159,17 @@ class Linear(Hashed):
         if not self._plain:
             return general.learn_rows(*rows, label, done, a, self._rules, self._z, out)
         bounds = self._rules.keys_max, self._rules.marks_max
-        slots, scale = _scratch(block)
+        if self._slots.shape[1] != (wanted := _keys_max(block)):
+            self._slots = np.empty((self._deviations.shape[1], wanted), np.int64)
         how = self._loss, self._rates
-        return kernel.learn_rows(*rows, label, done, a, *how, *bounds, slots, scale, self._z, out)
+        return kernel.learn_rows(*rows, label, done, a, *how, *bounds, self._slots, self._work, self._deviations, out)
 
     def _score(self, block: Block, out: F64) -> None:
+        # scratch of its own: predictions may run beside one another
         a, rows = self._a, (block.numeric, block.categories, block.tokens, block.token_ends)
         if self._plain:
-            kernel.score_rows(*rows, a, self._loss, *_scratch(block), out)
+            kernel.score_rows(*rows, a, self._loss, np.empty_like(self._z), out)
         else:
-            # scratch of its own: predictions may run beside one another
             general.score_rows(*rows, a, self._rules, np.empty_like(self._z), out)
 
     def plain_arrays(self) -> tuple[Arrays, int] | None:

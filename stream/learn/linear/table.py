@@ -10,14 +10,15 @@ the first mark of 0, or to the least of the next LOOKS keys. So an entry costs a
 held one byte, and all of it is a function of the rows alone.
 """
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from stream.jit import cached, compiled
 from stream.learn.linear.sources import SOURCES
-from stream.learn.linear.types import EVICTED, HAND, OVERFLOWED, USED, Arrays, Ids, Ints, Reals
+from stream.learn.linear.types import EVICTED, HAND, OVERFLOWED, USED, Arrays, Ids, Marks, Reals
 
 EVICT: Mapping[str, int] = {"none": 0, "oldest": 3, "rare": 255}  # name → marks_max
 LOOKS = 64
@@ -138,16 +139,27 @@ def enter(a: Arrays, keys: Ids, keys_max: int, marks_max: int) -> None:
             slot_for(a, key, keys_max, marks_max)
 
 
-def _entry_point(sources: int) -> Any:
+Matrix = NDArray[Any]  # [slots, what there is of each]
+
+
+def _entry_point(sources: int) -> Callable[[Ids, Matrix, Matrix, Marks, Ids, Matrix, Matrix, Marks], None]:
     @cached
-    def rehash(keys: Ids, keys_new: Ids, to: Ints) -> None:
-        """Enter all keys in a larger, empty table, in the order of the old one's slots. to: new slots, else -1."""
+    def rehash(
+        keys: Ids, table: Matrix, memory: Matrix, marks: Marks,
+        keys_new: Ids, table_new: Matrix, memory_new: Matrix, marks_new: Marks,
+    ) -> None:  # fmt: skip
+        """All keys, in the order of their slots, and all that belongs to them into a larger, empty table."""
         _ = sources
         for slot in range(keys.size):
-            to[slot] = -1
             if keys[slot] != 0:
-                to[slot] = -1 - find(keys_new, keys[slot])
-                keys_new[to[slot]] = keys[slot]
+                to = -1 - find(keys_new, keys[slot])
+                keys_new[to] = keys[slot]
+                for i in range(table.shape[1]):
+                    table_new[to, i] = table[slot, i]
+                for i in range(memory.shape[1]):
+                    memory_new[to, i] = memory[slot, i]
+                if marks.size > 0:
+                    marks_new[to] = marks[slot]
 
     return rehash
 

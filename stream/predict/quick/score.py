@@ -10,7 +10,8 @@ from pathlib import Path
 import numpy as np
 
 from stream.jit import brief, digest_of
-from stream.learn.linear.kernel import LOG, sigmoid
+from stream.learn.linear.kernel import LOG
+from stream.learn.linear.natural import sigmoid
 from stream.learn.linear.sources import SOURCES
 from stream.learn.linear.table import find
 from stream.learn.linear.types import INTERCEPT, Ids, Ints, Reals
