@@ -13,7 +13,7 @@ from stream.spec import Spec
 
 KINDS = (
     "step", "prequential", "served", "served_total", "shadow", "shadow_total", "ship", "lag", "counts", "freshness",
-    "sample_ratio",
+    "sample_ratio", "guardrail",
 )  # fmt: skip
 
 

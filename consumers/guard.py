@@ -7,12 +7,14 @@ is taken only once. Invariant: nothing is drained but by a record that says who,
 
 import time
 from collections.abc import Callable
+from contextlib import closing
 from dataclasses import dataclass
 
 import structlog
 from kafka import TopicPartition
 
 from consumers._control import change, state_of
+from consumers._guard_metrics import Teller
 from consumers._kafka import broker_errors, make_consumer, partitions_of
 from consumers._log import set_up
 from consumers._read import decoder_for
@@ -122,15 +124,17 @@ class Guard:
 def watch(
     spec: Spec, settings: Settings, stop: Callable[[], bool], every_s: float, told: Callable[[Look], None]
 ) -> None:
-    """Look again and again until `stop()`; `told` hears of each look. Log lines go where those of steps go."""
+    """Look again and again until `stop()`; `told` hears of each look, and so does the metrics topic.
+
+    Log lines go where those of steps go.
+    """
     set_up(settings, spec, "guard")
-    guard = Guard(spec, settings)
-    try:
+    with closing(Guard(spec, settings)) as guard, closing(Teller(spec, settings)) as teller:
         while not stop():
             begun_s = time.monotonic()
-            told(guard.look())
+            look = guard.look()
+            teller.tell(look.findings)
+            told(look)
             until_s = time.monotonic() + max(every_s, BUSY_SHARE * (time.monotonic() - begun_s))
             while not stop() and time.monotonic() < until_s:
                 time.sleep(0.05)
-    finally:
-        guard.close()

@@ -43,7 +43,11 @@ BOARDS = (
         "Headwater: experiment",
         "Experiment",
         "Who gets which arm, and can the comparison be trusted?",
-        (_row(14, p.SHARES, p.SAMPLE_RATIO), _row(12, p.OUTCOMES, p.ASSIGNED), _row(12, p.CHANGES)),
+        (
+            _row(14, p.SHARES, p.DIFFERENCE, p.SAMPLE_RATIO),
+            _row(12, p.OUTCOMES, p.ASSIGNED),
+            _row(12, p.CHANGES),
+        ),
         since="now-24h",
     ),
     Board(

@@ -138,6 +138,12 @@ ASSIGNED = Panel(
                              Number("unique_count", "units", "headwater.unit", "whole")),
     (Terms("headwater.experiment.assigned", "assigned"), ARM),
 )  # fmt: skip
+DIFFERENCE = Panel(
+    "headwater-difference", "Difference to the control",
+    "Of the first guardrail's metric, with its interval; where that is wholly beyond the margin, the arm is drained.",
+    "metrics", "line", (_mean("difference"), _mean("low", "at least"), _mean("high", "at most"), _mean("margin")),
+    (ARM,), where=f'{kind("guardrail")} and headwater.metric.window: "0"',
+)  # fmt: skip
 CHANGES = Documents(
     "headwater-changes", "Changes of the experiment", "Who changed which share, when and why.", "experiment",
     ("event.action", "headwater.arm", "user.name", "event.reason", "headwater.experiment.seq"),
