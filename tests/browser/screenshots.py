@@ -18,15 +18,12 @@ from pathlib import Path
 from infra.kafka import LocalBroker
 from tests.browser._window import DESK, PHONE, Window, chromium, found
 
-WAIT_S = 240.0
+WAIT_S = 150.0
 BYTES_MAX = 250_000
-FLIGHTS, RATE = 24_000, 260  # a minute and a half: the guardrail finds the bad arm out in the first half of it
+FLIGHTS, RATE = 12_000, 110  # two minutes: the guardrail finds the bad arm out in the first
 _VERDICTS = "[...document.querySelectorAll('#experiment .verdict')].map((v) => v.textContent)"
 
-# Chooses one after the other until one of them is explained.
-_EXPLAINED = """document.querySelectorAll('#predictions .bars i').length > 3
-    || [...document.querySelectorAll('#predictions [role=option]')].some((p) => (
-        p.click(), document.querySelectorAll('#predictions .bars i').length > 3))"""
+_EVENTS = "Number(document.querySelector('#figures .big').textContent.replaceAll(',', ''))"
 
 
 def main() -> int:
@@ -46,23 +43,23 @@ def main() -> int:
     ):
         runs = Path(made) / "runs"
         with _demo(broker.address, runs, given.flights, given.rate) as spec, _monitor(broker.address, spec) as url:
-            _take(window, url, broker, given.folder)
+            _take(window, url, broker, given.folder, given.flights)
     return 0
 
 
-def _take(window: Window, url: str, broker: LocalBroker, folder: Path) -> None:
+def _take(window: Window, url: str, broker: LocalBroker, folder: Path, flights: int) -> None:
     window.open(url)
     _until(window, "document.querySelector('#mood').dataset.level === 'ok'")
     _until(window, "document.querySelectorAll('#snapshots tbody tr').length > 1")
     _save(window, folder / "start.png", "#main", 1040)
+    _until(window, f"{_EVENTS} > {flights * 0.4}")
     _until(window, "document.querySelectorAll('#experiment canvas').length > 0")
-    _until(window, "document.querySelectorAll('#metrics canvas').length > 0")
     _save(window, folder / "middle.png", "#main", 1040)
     _until(window, f"{_VERDICTS}.some((v) => v !== 'undecided')")
     _until(
         window, "[...document.querySelectorAll('#experiment .history b')].some((b) => /guardrail/.test(b.textContent))"
     )
-    _until(window, _EXPLAINED)
+    _until(window, "document.querySelectorAll('#predictions .bars i').length > 3")
     _save(window, folder / "decided.png", "#experiment", 1120)
     window.media(dark=True)
     _save(window, folder / "dark.png", "#main", 1040)

@@ -163,6 +163,21 @@ def test_predictions_are_listed_and_arrows_walk_them(page: Page) -> None:
     assert "UA1547" in window.text("#predictions .why")
 
 
+def test_what_was_explained_stays_when_newer_answers_are_not(page: Page) -> None:
+    window = page.show(running())
+    later, state = running(), running()
+    none = "not looked at yet"
+    later["predictions"] = [
+        {**p, "id": f"later {i}", "served_ms": p["served_ms"] + 5000, "why": None, "why_not": none}
+        for i, p in enumerate(state["predictions"])
+    ]
+    page.turn(later)
+    assert window.count("#predictions [role=option]") == 28
+    assert window.text("#predictions [role=option]").startswith("later 0")
+    assert window.text("#predictions .why").startswith(state["predictions"][0]["id"])
+    assert window.count("#predictions .bars i") == 2
+
+
 def test_a_broken_broker_says_what_to_do_and_how_old_the_rest_is(page: Page) -> None:
     window = page.show(broken_broker())
     assert window.js("document.title").startswith("broker unreachable")

@@ -4,11 +4,14 @@ import { body, byId, el, keyed, setAttr, setText, show } from "./dom.js";
 import { ago, count, DASH, ms, percent, signed, value } from "./format.js";
 
 const BARS_MAX = 12;
+const EXPLAINED_MAX = 8; // that stay in the list when newer answers have pushed them out
+let explained = [];
 let parts, items, kept, chosen, now_ms;
 
 export function predictions(state) {
   parts ??= start();
   now_ms = state.at_ms;
+  const latest = withExplained(state.predictions);
   const held = items?.length && (parts.list.matches(":hover") || parts.list.contains(document.activeElement));
   if (held) {
     const known = new Set(items.map(keyOf));
@@ -17,10 +20,18 @@ export function predictions(state) {
     items = items.map((p) => mine.get(keyOf(p)) ?? p); // an explanation may have come since
     setText(parts.held, newer ? `Held while you look; ${newer < state.predictions.length ? count(newer) : `at least ${count(newer)}`} newer.` : "Choose one to see why.");
   } else {
-    items = state.predictions;
+    items = latest;
     setText(parts.held, items.length ? "Choose one to see why." : "");
   }
   draw();
+}
+
+// Where answers come faster than they are explained, those that were explained would never be seen.
+function withExplained(newest) {
+  const known = new Set(newest.map(keyOf));
+  const old = explained.filter((p) => !known.has(keyOf(p)));
+  explained = [...newest.filter((p) => p.why), ...old].slice(0, EXPLAINED_MAX);
+  return [...newest, ...old.slice(0, EXPLAINED_MAX)];
 }
 
 const keyOf = (p) => `${p.served_ms} ${p.arm} ${p.id}`;
@@ -39,7 +50,7 @@ function draw() {
   show(parts.none, !items.length);
   show(parts.some, items.length);
   if (!items.length) return;
-  kept = items.find((p) => keyOf(p) === chosen) ?? (chosen && kept && keyOf(kept) === chosen ? kept : items[0]);
+  kept = items.find((p) => keyOf(p) === chosen) ?? (chosen && kept && keyOf(kept) === chosen ? kept : items.find((p) => p.why) ?? items[0]);
   const current = keyOf(kept);
   const inList = items.some((p) => keyOf(p) === current);
   keyed(parts.list, items, keyOf, row, (li, p) => {
