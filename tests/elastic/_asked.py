@@ -35,7 +35,6 @@ from stream.registry import snapshot as snapshots
 from tests.elastic._harness import WAIT_S, Pipeline, wait_for
 
 FLIGHTS, LEARNED = 400, 2_000
-FIRST = -15  # a priority; who may not have it gets PermissionError
 ASKED = "asked-"  # begins the ids of the asker's events
 
 
@@ -89,32 +88,40 @@ def logged(pipeline: Pipeline) -> list[int]:
 
 
 @contextlib.contextmanager
-def placed(core: int | None, first: bool) -> Iterator[None]:
-    """What is started meanwhile runs on this core alone (None: wherever it likes); `first`: before all other work."""
-    before = os.sched_getaffinity(0), os.getpriority(os.PRIO_PROCESS, 0)
-    os.sched_setaffinity(0, before[0] if core is None else {core})
-    if first:
-        os.setpriority(os.PRIO_PROCESS, 0, FIRST)
+def on_core(core: int | None) -> Iterator[None]:
+    """What is started meanwhile runs on this core alone; None: wherever it likes."""
+    before = os.sched_getaffinity(0)
+    os.sched_setaffinity(0, before if core is None else {core})
     try:
         yield
     finally:
-        os.sched_setaffinity(0, before[0])
-        os.setpriority(os.PRIO_PROCESS, 0, before[1])
+        os.sched_setaffinity(0, before)
+
+
+def go_first(process: Popen[bytes]) -> None:
+    """All threads of a process go before whatever else wants the core. Raises PermissionError where that is not given.
+
+    A priority alone would not do: each session gets the same share, whatever the priorities within.
+    """
+    for thread in Path(f"/proc/{process.pid}/task").iterdir():
+        os.sched_setscheduler(int(thread.name), os.SCHED_RR, os.sched_param(1))
 
 
 class Asked:
     """A server that follows a model of the flights, and its asker. As a context manager it leaves no process behind."""
 
     def __init__(self, pipeline: Pipeline, rate: float, core: int | None = None, first: bool = False) -> None:
-        self._pipeline, self._rate, self._place = pipeline, rate, (core, first)
+        self._pipeline, self._rate, self._core, self._first = pipeline, rate, core, first
         self._address = f"127.0.0.1:{free_port()}"
         self._file = pipeline.folder / "answers"
         self._open: list[Popen[bytes]] = []
 
     def __enter__(self) -> "Asked":
         try:
-            with placed(*self._place):
+            with on_core(self._core):
                 self._start()
+            for process in self._open if self._first else ():
+                go_first(process)
         except BaseException:
             self.__exit__()
             raise
