@@ -31,7 +31,7 @@ PARTS_MAX = 12
 LIKE = 1e-6  # how far a score may lie from the one that was served
 CANDIDATES_MAX = 50
 KEPT_MAX = 200
-REST = 9  # times what a look took
+REST = 9  # times what a look took of the processor
 _Found = tuple[list[Part] | None, str | None]
 Place = tuple[int, int]
 
@@ -61,16 +61,16 @@ class Why:
     ) -> None:
         """Explain those that aren't yet, if it is due. known: generation → announcement; events: id → values that may
         be the event's."""
-        begun_s = time.monotonic()
+        begun_s = time.thread_time()
         new = [(place, p) for place, p in answers if self.lacks(place)]
-        if not new or begun_s < self._due_s:
+        if not new or time.monotonic() < self._due_s:
             return
         trouble = self._take_up(new[0][1], known)
         for place, p in new:
             self._found[place] = (None, trouble) if trouble else self._explain(p, events.get(p["id"], []))
         for place in list(self._found)[:-KEPT_MAX]:
             del self._found[place]
-        self._due_s = time.monotonic() + REST * (time.monotonic() - begun_s)
+        self._due_s = time.monotonic() + REST * (time.thread_time() - begun_s)
 
     def _take_up(self, answer: dict[str, Any], known: Mapping[int, Any]) -> str:
         """Have the model that gave this answer, or say why not."""

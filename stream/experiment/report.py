@@ -98,7 +98,8 @@ class Report:
 @dataclass(frozen=True, slots=True)
 class Question:
     """What is asked. control: default the first arm with a weight. covariate: its name and float64 of each exposure,
-    NaN where missing; dimensions: name → value of each exposure; state: of the experiment, default the spec's."""
+    NaN where missing; dimensions: name → value of each exposure; state: of the experiment, default the spec's; metrics:
+    only these, default all."""
 
     control: str | None = None
     alpha: float = ALPHA
@@ -106,6 +107,7 @@ class Question:
     dimensions: Mapping[str, Sequence[str]] = field(default_factory=dict)
     each_event: bool = False
     state: State | None = None
+    metrics: tuple[str, ...] = ()
 
 
 def analyse(spec: Spec, exposed: Exposed, outcomes: Outcomes, counts: Mapping[str, int], asked: Question) -> Report:
@@ -122,6 +124,8 @@ def analyse(spec: Spec, exposed: Exposed, outcomes: Outcomes, counts: Mapping[st
     could_serve = {name: compared(state, exposed.seq[outcomes.row], name, name) for name in arms}
     metrics = []
     for metric in METRICS[spec.task]:
+        if asked.metrics and metric.name not in asked.metrics:
+            continue
         value = values[metric.name]
         tracks = [_track(name, metric, value, arm == i, asked.alpha) for i, name in enumerate(arms) if (arm == i).any()]
         comparisons = [

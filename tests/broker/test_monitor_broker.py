@@ -117,15 +117,18 @@ def test_the_page_follows_a_pipeline_and_acts_on_it(
         assert state["snapshots"] == state["predictions"] == []
 
         run.start().feed(until=3).drain()
-        state = watched.until(lambda s: settled(run, s) and s["snapshots"], "a running pipeline on the page")
+        dead = run.dead()
+
+        def whole(s: Any) -> bool:
+            windows = s["arms"][0]["series"].get("auc", [])
+            return settled(run, s) and s["snapshots"] and s["dead"]["total"] == dead.total() and len(windows) >= 2
+
+        state = watched.until(whole, "a running pipeline on the page")
         found = steps(state)
         assert {found[s]["state"] for s in ("clean", "encode", "join", "learn")} == {"running"}
         assert found["serve"]["state"] == found["evaluate"]["state"] == "absent"
         assert [a["name"] for a in state["arms"]] == ["logistic", "tree"]
         assert 0 < state["arms"][0]["metrics"]["auc"] <= 1
-        assert len(state["arms"][0]["series"]["auc"]) >= 2
-        dead = run.dead()
-        assert state["dead"]["total"] == dead.total()
         assert sum(state["dead"]["by_code"].values()) == dead.total()
         latest = state["dead"]["latest"]
         assert latest[0]["offset"] > latest[-1]["offset"]
@@ -163,7 +166,7 @@ def _explained(run: Run, watched: Watched) -> None:
         parts = {part["feature"]: part["contribution"] for part in same["why"]}
         assert {"price", "member"} <= set(parts)
         assert same["arm"] == "logistic"
-        assert steps(state)["serve"]["state"] == "running"
+        watched.until(lambda s: steps(s)["serve"]["state"] == "running", "a server that answered")
 
 
 def _replayed(run: Run, watched: Watched) -> None:

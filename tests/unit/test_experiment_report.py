@@ -166,6 +166,12 @@ def test_intervals_narrow_over_time_and_end_where_they_are_now() -> None:
         assert widths[-1] < widths[len(widths) // 4]
 
 
+def test_of_one_metric_alone_the_report_says_what_the_whole_one_does() -> None:
+    whole, one = _report(n=300), _report(n=300, metrics=("brier",))
+    assert one.metrics == [m for m in whole.metrics if m.metric.name == "brier"]
+    assert one.ratio == whole.ratio
+
+
 def test_policies_of_one_arm_agree_with_its_mean() -> None:
     for metric in _report().metrics:
         for track in metric.arms:
