@@ -1,4 +1,7 @@
-"""Elasticsearch killed in the middle and away for half a minute: answers go on, and nothing is lost or there twice."""
+"""Row 27 of the fault matrix: Elasticsearch killed in the middle, away for half a minute, and a spool that fills.
+
+Answers go on, nothing is lost, and nothing is there twice.
+"""
 
 from collections.abc import Iterator
 from pathlib import Path
