@@ -46,6 +46,8 @@ def test_one_row_at_a_time_gives_the_same_scores_and_the_same_state(
         single.score_learn(one, label[row : row + 1])
     assert single.state().digest() == whole.state().digest()
     assert single.counts() == whole.counts()
+    assert whole.counts()["held"] <= bound.get("categories_max", np.inf)
+    assert whole.counts()["evicted"] + whole.counts()["refused"] > 0 or not bound
 
 
 def test_a_row_with_more_tokens_than_any_before_finds_room_for_them() -> None:
