@@ -152,6 +152,18 @@ def test_categories_beyond_the_bound_weigh_nothing_and_are_counted() -> None:
     assert arrays["scalars"][OVERFLOWED] == 10
 
 
+def test_numbers_alone_are_learned_as_beside_a_category_that_is_never_there() -> None:
+    zeros = np.zeros(40, np.int64)
+    plain = ("h", [""] * 40, zeros, zeros.astype(np.int32), zeros, np.sin(np.arange(80.0)).reshape(40, 2))
+    none = np.zeros(0, np.uint64), zeros
+    label = (plain[-1][:, 0] > 0).astype(np.float64)
+    alone, beside = (Linear(2, kernel.LOG, LinearParams()) for _ in range(2))
+    scores = alone.score_learn(Block(*plain, np.zeros((40, 0), np.uint64), *none), label)
+    assert scores.tolist() == beside.score_learn(Block(*plain, np.zeros((40, 1), np.uint64), *none), label).tolist()
+    assert scores[-1] != scores[0]
+    assert alone.state().digest() == beside.state().digest()
+
+
 def test_tokens_weigh_as_categories_do_once_for_each_time_they_stand_there() -> None:
     zeros = np.zeros(2, np.int64)
     plain = ("h", ["", ""], zeros, zeros.astype(np.int32), zeros, np.zeros((2, 0)))

@@ -159,8 +159,9 @@ class Linear(Hashed):
         if not self._plain:
             return general.learn_rows(*rows, label, done, a, self._rules, self._z, out)
         bounds = self._rules.keys_max, self._rules.marks_max
-        if self._slots.shape[1] != (wanted := _keys_max(block)):
-            self._slots = np.empty((self._deviations.shape[1], wanted), np.int64)
+        wanted = (self._deviations.shape[1], _keys_max(block))
+        if self._slots.shape != wanted:
+            self._slots = np.empty(wanted, np.int64)
         how = self._loss, self._rates
         return kernel.learn_rows(*rows, label, done, a, *how, *bounds, self._slots, self._work, self._deviations, out)
 
