@@ -15,6 +15,7 @@ from _harness import FUSED, START_S, Run, make_plan, wait_for
 import schemas
 from consumers._kafka import make_producer
 from consumers._read import decoder_for, read_topic
+from consumers._replay import replay_dead
 from consumers.client import PredictionClient
 from consumers.monitor import flow
 from consumers.monitor.access import access_of
@@ -201,6 +202,9 @@ def _replayed(run: Run, watched: Watched) -> None:
     picked = [d["value"] for _, d in ours if d["code"] == code]
     assert [there[value] for value in picked] == [2 + (value == dict(ours)[one]["value"]) for value in picked]
     assert topics(watched.state())["events"] > before
+    left = replay_dead(run.loaded, run.settings, frozenset(), True, lambda _: None)  # what the command would send now
+    assert sum(left.values()) == run.dead().total() - (len(others) + 2)
+    assert left[code] == len(others) + 1  # those that came back last
 
 
 def _rolled_back(run: Run, watched: Watched) -> None:
