@@ -1,9 +1,9 @@
 """The adapter to gRPC: a server that sheds load, says how it is, and leaves in good order.
 
-Pitfalls decide each setting: without so_reuseport=0 a second server binds the same port silently; without a
-bound on calls the queued ones expire unanswered. Health has a thread of its own and passes the gate, so a
-flood of predictions can't make a live server look dead; labels have threads of their own, so a slow Kafka
-can't hold up predictions.
+Pitfalls decide each setting: without so_reuseport=0 a second server binds the same port silently; without a bound
+on calls the queued ones expire unanswered; past gRPC's own bound a call ends as CANCELLED, which says nothing.
+Health has a thread of its own and passes the gate, so a flood of predictions can't make a live server look dead;
+labels have threads of their own, so a slow Kafka can't hold up predictions.
 """
 
 import time
@@ -21,7 +21,8 @@ from consumers._serve_prompt import PromptPool
 from stream.errors import HeadwaterError
 
 SERVICE = "headwater.v1.Predictions"
-CALLS_MAX = 1024  # hard bound on calls of any kind; the gate sheds long before
+CALLS_MAX = 1024  # hard bound on calls of any kind, and on those of one connection; the gate sheds long before
+WAITING_MAX = 4096  # calls that gRPC holds until they can be received; of more it cancels some, of twice as many all
 STOP_S = 0.25  # for answers on their way out, and for those who watch health
 _STREAMS = ("/PredictStream", "/ServerReflectionInfo")  # methods whose callers send a stream
 _NOT_SERVING = health_pb2.HealthCheckResponse.NOT_SERVING
@@ -31,9 +32,10 @@ _SERVING = health_pb2.HealthCheckResponse.SERVING
 @dataclass(frozen=True, slots=True)
 class ServerOptions:
     """workers: threads that predict; labels: threads that wait for Kafka; held_max: calls that each of the
-    two holds, at work or waiting, past which more get RESOURCE_EXHAUSTED; streams: PredictStreams at once, a
-    thread each; drain_s: what calls at work get when leaving; shared_port: others may listen at the same one too;
-    gather_wait_s: how long a block of concurrent calls waits for more.
+    two holds, at work or waiting, past which more get RESOURCE_EXHAUSTED (what is answered as it is received waits
+    in gRPC, see WAITING_MAX); streams: PredictStreams at once, a thread each; drain_s: what calls at work get when
+    leaving; shared_port: others may listen at the same one too; gather_wait_s: how long a block of concurrent calls
+    waits for more.
     """
 
     workers: int = 4
@@ -202,6 +204,9 @@ class Server:
             maximum_concurrent_rpcs=CALLS_MAX,
             options=(
                 ("grpc.so_reuseport", int(options.shared_port)),
+                ("grpc.max_concurrent_streams", CALLS_MAX),
+                ("grpc.server.max_pending_requests", WAITING_MAX),
+                ("grpc.server.max_pending_requests_hard_limit", 2 * WAITING_MAX),
                 ("grpc.max_receive_message_length", options.message_bytes_max),
                 ("grpc.max_send_message_length", options.message_bytes_max),
             ),

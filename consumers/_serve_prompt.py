@@ -78,6 +78,8 @@ class PromptPool(Pool):
             if body is None:
                 _no_message(event, state)
                 self._end(task)
+            elif _if_wanted(state, body) is None:
+                self._end(task)
             else:
                 answer = _tried(prompt, body)
                 if answer is None:
