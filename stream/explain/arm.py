@@ -26,6 +26,5 @@ def explained(spec: Spec, arms: Arms, arm: str, names: Names) -> Explainable:
         arrays = inner.arrays() if isinstance(inner, RegressorArm) else inner.state().arrays
         return TreeExplained(inner, [arrays], layout, names, outputs)
     if isinstance(inner, ForestArm):
-        trees = [tree.arrays() for tree in inner._forest.trees()]
-        return ForestExplained(inner, trees, layout, names, outputs)
+        return ForestExplained(inner, inner.trees(), layout, names, outputs)
     raise DataError(f"arm {arm}: its model is {spec.arms[arm].model}; linear, tree and forest models can be explained")

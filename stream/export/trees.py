@@ -21,8 +21,8 @@ from stream.learn.forest.layout import JUDGED, RIGHT
 from stream.learn.forest.pack import parted
 from stream.learn.forest.regress_kernel import SQUARED
 from stream.learn.learner import State
+from stream.learn.standard import SCALE
 from stream.learn.tree.layout import ATTRIBUTE, BRANCH, EQUAL, KIND, MULTIWAY, OWNER, PARENT, TEST
-from stream.learn.tree_arm import SCALE
 
 ABSENT, OTHER, UNNAMED = 0, -1, -2  # codes of no value, of one that the trees don't know, of one without a name
 LOWEST = -1e300  # as in stream/learn/tree/bayes.py: log votes go no lower

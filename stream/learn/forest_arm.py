@@ -9,6 +9,7 @@ from stream.block import F64, Block, Layout
 from stream.learn.forest import AdaptiveForest, AdwinBagging, Forest, RegressorForest
 from stream.learn.forest.params import MODELS_MAX, RATE_MAX
 from stream.learn.learner import State
+from stream.learn.standard import Scaling, Standard
 
 
 class _Trees(BaseModel):
@@ -69,6 +70,7 @@ class RegressorForestParams(_Adaptive):
     min_samples_split: int = Field(default=5, ge=0)
     digits: int | None = Field(default=1, ge=0, le=15)
     leaf_lr: float = Field(default=0.01, gt=0, le=1)
+    scale: Literal["none", "standard"] = "none"
 
 
 class ForestArm:
@@ -107,19 +109,38 @@ class ForestArm:
         """See Learner."""
         return self._forest.finite()
 
+    def trees(self) -> list[dict[str, Any]]:
+        """Copies of the arrays of the trees that vote."""
+        return [tree.arrays() for tree in self._forest.trees()]
 
-class RegressorForestArm(ForestArm):
-    """The adaptive random forest for numbers."""
+
+class RegressorForestArm(Scaling, ForestArm):
+    """The adaptive random forest for numbers, which may be standardised."""
+
+    _forest: RegressorForest
 
     def __init__(self, layout: Layout, params: RegressorForestParams) -> None:
-        self._forest = RegressorForest(len(layout.numeric), len(layout.categories), **params.model_dump())
+        given = params.model_dump(exclude={"scale"})
+        self._forest = RegressorForest(len(layout.numeric), len(layout.categories), **given)
         self._jobs = params.n_jobs
+        self._standard = Standard(len(layout.numeric)) if params.scale == "standard" else None
 
     def score_learn(self, block: Block, label: F64) -> F64:
         """See Learner."""
-        numbers: Any = label
-        return self._forest.score_learn(block.numeric, block.categories, numbers)
+        if self._standard is None:
+            return self._forest.score_learn(block.numeric, block.categories, label)
+        before, after = self._standard.take(block.numeric)
+        return self._forest.score_learn(after, block.categories, label, seen=before)
 
     def score(self, block: Block) -> F64:
         """See Learner."""
-        return self._forest.score(block.numeric, block.categories)
+        numeric = block.numeric if self._standard is None else self._standard.scaled(block.numeric)
+        return self._forest.score(numeric, block.categories)
+
+    def trees(self) -> list[dict[str, Any]]:
+        """Copies of the arrays of the trees, thresholds in the numbers' own units, as they are scaled now."""
+        found = super().trees()
+        for arrays in found:
+            if self._standard is not None:
+                self._standard.unscale(arrays)
+        return found

@@ -5,13 +5,17 @@ gives the numbers twice. A number that is absent stays so, a flat column gives 0
 """
 
 import math
+from typing import Any
 
 import numpy as np
 
 from stream.block import F64
 from stream.jit import cached
+from stream.learn.learner import State
+from stream.learn.tree.layout import ATTRIBUTE, KIND, NUMERIC, THRESHOLD
 
 COUNT, MEAN, VARIANCE = range(3)
+SCALE = "scale"  # the array of the statistics in a model's state
 FAR = 1e15
 LIMIT = 1e100  # a larger number is no part of the statistics, which then stay finite
 HALF = 0.5  # an argument, so that the root is pow's, as Python's is
@@ -61,6 +65,33 @@ class Standard:
         _standardise(self.stats, np.ascontiguousarray(numeric), before, unused, HALF, False)
         return before
 
-    def unscaled(self, column: int, value: float) -> float:
-        """The number of a column that is `value` once scaled."""
-        return float(self.stats[MEAN, column] + value * math.sqrt(self.stats[VARIANCE, column]))
+    def unscale(self, arrays: dict[str, Any]) -> None:
+        """Put the thresholds in a tree's arrays into the numbers' own units, as they are scaled now."""
+        for node in np.flatnonzero(arrays["node_int"][:, KIND] == NUMERIC):
+            column, threshold = arrays["node_int"][node, ATTRIBUTE], arrays["node_real"][node, THRESHOLD]
+            spread = math.sqrt(self.stats[VARIANCE, column])
+            arrays["node_real"][node, THRESHOLD] = self.stats[MEAN, column] + threshold * spread
+
+
+class Scaling:
+    """What an arm keeps of its numbers' scales beside its model, in one state; `_standard` is None for none."""
+
+    _standard: Standard | None
+
+    def state(self) -> State:
+        """See Learner."""
+        found: State = super().state()  # type: ignore[misc]
+        held = {} if self._standard is None else {SCALE: self._standard.stats.copy()}
+        return State(found.arrays | held, found.meta)
+
+    def restore(self, state: State) -> None:
+        """See Learner."""
+        model = State({name: a for name, a in state.arrays.items() if name != SCALE}, state.meta)
+        super().restore(model)  # type: ignore[misc]
+        if self._standard is not None:
+            self._standard.stats = state.arrays[SCALE].copy()
+
+    def finite(self) -> bool:
+        """See Learner."""
+        scaled = self._standard is None or bool(np.isfinite(self._standard.stats).all())
+        return scaled and bool(super().finite())  # type: ignore[misc]

@@ -11,11 +11,8 @@ from stream.learn.adaptive_regress import AdaptiveRegressor
 from stream.learn.learner import State
 from stream.learn.regress import HoeffdingRegressor
 from stream.learn.regress.seen import score_learn_seen
-from stream.learn.standard import Standard
+from stream.learn.standard import Scaling, Standard
 from stream.learn.tree import HoeffdingTree
-from stream.learn.tree.layout import ATTRIBUTE, KIND, NUMERIC, THRESHOLD
-
-SCALE = "scale"  # the array of the statistics in a state
 
 
 class _Growth(BaseModel):
@@ -119,7 +116,7 @@ class TreeArm(_Arm):
         return self._scores(self._tree.score(block.numeric, block.categories))
 
 
-class RegressorArm(_Arm):
+class RegressorArm(Scaling, _Arm):
     """A Hoeffding tree regressor; with AdaptiveRegressorParams, the adaptive one. Its numbers may be standardised."""
 
     kind = "tree.regressor"
@@ -146,27 +143,9 @@ class RegressorArm(_Arm):
         numeric = block.numeric if self._standard is None else self._standard.scaled(block.numeric)
         return np.asarray(self._tree.score(numeric, block.categories))
 
-    def state(self) -> State:
-        """See Learner."""
-        found = super().state()
-        held = {} if self._standard is None else {SCALE: self._standard.stats.copy()}
-        return State(found.arrays | held, found.meta)
-
-    def restore(self, state: State) -> None:
-        """See Learner."""
-        super().restore(State({k: a for k, a in state.arrays.items() if k != SCALE}, state.meta))
-        if self._standard is not None:
-            self._standard.stats = state.arrays[SCALE].copy()
-
-    def finite(self) -> bool:
-        """See Learner."""
-        return super().finite() and (self._standard is None or bool(np.isfinite(self._standard.stats).all()))
-
     def arrays(self) -> dict[str, Any]:
         """A copy of the tree's arrays, its thresholds in the numbers' own units, as they are scaled now."""
         found: dict[str, Any] = self._tree.arrays()
         if self._standard is not None:
-            for node in np.flatnonzero(found["node_int"][:, KIND] == NUMERIC):
-                column, threshold = found["node_int"][node, ATTRIBUTE], found["node_real"][node, THRESHOLD]
-                found["node_real"][node, THRESHOLD] = self._standard.unscaled(column, threshold)
+            self._standard.unscale(found)
         return found

@@ -4,6 +4,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+from equivalence import forests
 from equivalence._tree_river import AdaptiveNumbers, NumbersOnly, as_dicts, mended
 from equivalence._tree_streams import VALUES, Rows, ragged, stream
 from equivalence.trees import EAGER
@@ -15,6 +16,7 @@ from stream.explain.arm import explained
 from stream.explain.names import Names
 from stream.export.trees import grown_of
 from stream.learn.arms import Arms
+from stream.learn.forest_arm import RegressorForestArm, RegressorForestParams
 from stream.learn.standard import FAR, LIMIT, Standard
 from stream.learn.tree_arm import AdaptiveRegressorParams, RegressorArm, RegressorParams
 from stream.spec import Spec
@@ -23,16 +25,18 @@ from stream.spec import Spec
 class NumbersScaled:
     """River's StandardScaler of a row's numbers, and its tree behind it, driven as a pipeline drives them."""
 
-    def __init__(self, model: Any) -> None:
-        self.scaler, self.model = preprocessing.StandardScaler(), model
+    def __init__(self, model: Any, letter: str = "x") -> None:
+        self.scaler, self.model, self.letter = preprocessing.StandardScaler(), model, letter
 
     def _row(self, x: dict[str, Any]) -> dict[str, Any]:
-        numbers = {name: value for name, value in x.items() if name[0] == "x"}
-        return {**x, **self.scaler.transform_one(numbers)}
+        return {**x, **self.scaler.transform_one(self._numbers(x))}
+
+    def _numbers(self, x: dict[str, Any]) -> dict[str, Any]:
+        return {name: value for name, value in x.items() if name[0] == self.letter}
 
     def predict_then_learn(self, x: dict[str, Any], y: float) -> float:
         predicted = float(self.model.predict_one(self._row(x)))
-        self.scaler.learn_one({name: value for name, value in x.items() if name[0] == "x"})
+        self.scaler.learn_one(self._numbers(x))
         self.model.learn_one(self._row(x), y)
         return predicted
 
@@ -71,6 +75,19 @@ def test_predictions_are_those_of_rivers_pipeline(name: str, adaptive: bool) -> 
     scores = arm.score_learn(_block(rows), rows.target)
     assert np.abs(scores - wanted).max() <= 1e-9 * max(1, np.abs(wanted).max())
     assert arm._tree.stats()["nodes"] > 3
+
+
+def test_a_forests_predictions_are_those_of_rivers_pipeline() -> None:
+    rows = forests.friedman(700)
+    params: dict[str, Any] = {"n_models": 3, "seed": 4, "warning_delta": 0.3, "drift_delta": 0.1}
+    columns = tuple(f"a{i}" for i in range(10)), ("c0", "c1"), ()
+    arm = RegressorForestArm(Layout(*columns), RegressorForestParams(scale="standard", n_jobs=1, **params))
+    river = NumbersScaled(forests.river_forest(rows, params, forests.RiverRegressor), "a")
+    pairs = zip(rows.dicts(), rows.target.tolist(), strict=True)
+    wanted = np.array([river.predict_then_learn(x, y) for x, y in pairs])
+    scores = arm.score_learn(_block(Rows(*rows[:3])), rows.target)
+    assert np.abs(scores - wanted).max() <= 1e-9
+    assert arm._forest.stats()["drifts"] >= 1
 
 
 def test_trump_approval_is_predicted_as_well_as_published_once_its_numbers_are_scaled() -> None:

@@ -76,7 +76,9 @@ def observe_subset(
 room: Any = kernel.room
 attempt = kernel.attempter(attempt_split)
 learn_row: Any = row_learner(observe_subset)
-Grow = Callable[[State, State, Rules, Parts, Habits, Record, Ints, Reals, Ids, Reals, Reals, Reals, Reals], int]
+Grow = Callable[
+    [State, State, Rules, Parts, Habits, Record, Ints, Reals, Reals, Ids, Reals, Reals, Reals, Reals, bool], int
+]
 
 
 @compiled
@@ -107,14 +109,19 @@ def _entry_points(sources: tuple[int, int]) -> Grow:
         habits: Habits,
         record: Record,
         progress: Ints,
+        seen: Reals,
         numeric: Reals,
         categories: Ids,
         target: Reals,
         weight: Reals,
         votes: Reals,
         weights: Reals,
+        apart: bool,
     ) -> int:
-        """Predict each row into votes[row], with the error until then in weights[row]; then learn it by weight[row]."""
+        """Predict each row into votes[row], with the error until then in weights[row]; then learn it by weight[row].
+
+        apart: it is predicted by `seen`, and judged and learned by `numeric`; else these two are the same.
+        """
         _ = sources
         attributes = rules.numeric + rules.categories
         detects = habits.warning_delta > 0.0 or habits.drift_delta > 0.0
@@ -129,6 +136,8 @@ def _entry_points(sources: tuple[int, int]) -> Grow:
                     votes[row] = score_row(front, rules, numeric[row], categories[row])
                     if weight[row] != 0.0:
                         judge(record.errors, target[row] - votes[row], False)
+                    if apart:
+                        votes[row] = score_row(front, rules, seen[row], categories[row])
             if progress[LEFT] > 0:
                 growing = record.counts[GROWING] != 0
                 if not room(front, attributes, progress, FRONT):
@@ -137,6 +146,7 @@ def _entry_points(sources: tuple[int, int]) -> Grow:
                     return ROOM
                 once = weight[row] * float(progress[DRAWN])
                 out = votes[row : row + 1]
+                told = score_row(front, rules, seen[row], categories[row]) if apart else 0.0
                 if growing:
                     back.counters[SUBSET_DRAWS] = front.counters[SUBSET_DRAWS]
                     back.counters[ROWS] = front.counters[ROWS]
@@ -144,6 +154,8 @@ def _entry_points(sources: tuple[int, int]) -> Grow:
                     front.counters[SUBSET_DRAWS] = back.counters[SUBSET_DRAWS]
                 progress[DUE_FRONT] = learn_row(front, rules, numeric[row], categories[row], target[row], once, out)
                 judge(record.errors, target[row] - votes[row], detects)
+                if apart:
+                    votes[row] = told
                 progress[LEFT] = 0
             if not attempt(back, rules, parts, progress, BACK_DUE, BACK):
                 return ROOM

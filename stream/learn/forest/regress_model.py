@@ -100,9 +100,19 @@ class RegressGrower(Grower):
         record: Any = Record(new.counts, np.zeros(6), new.window, new.buckets)
         self.record = record
 
-    def learn(self, numeric: Reals, categories: Ids, target: Any, weight: Reals, votes: Reals, weights: Reals) -> bool:
-        """Predict each row into votes [n], with the error until then in weights [n]; then learn it by its weight."""
-        progress = new_progress()
+    def learn(
+        self,
+        numeric: Reals,
+        categories: Ids,
+        target: Any,
+        weight: Reals,
+        votes: Reals,
+        weights: Reals,
+        seen: Reals | None = None,
+    ) -> bool:
+        """Predict each row (by `seen`, if given) into votes [n], with the error until then in weights [n]; then learn
+        it by its weight."""
+        progress, shown = new_progress(), numeric if seen is None else seen
         happened = -1
         while happened != DONE:
             front: Any = self.trees[FRONT]
@@ -110,7 +120,7 @@ class RegressGrower(Grower):
             record: Any = self.record
             happened = grow_block(
                 front._state, back._state, front._rules, front._parts, self._habits, record, progress,
-                numeric, categories, target, weight, votes, weights,
+                shown, numeric, categories, target, weight, votes, weights, seen is not None,
             )  # fmt: skip
             if happened == ROOM:
                 self._make_room(progress)
@@ -140,13 +150,21 @@ class RegressorForest(Forest):
         width = self.params.features(sum(shape))
         return [RegressGrower(shape, self.params.regressor(), (width, seed), habits) for seed in seeds]
 
-    def score_learn(self, numeric: Reals, categories: Ids, target: Any, weight: Reals | None = None) -> Reals:
-        """For each row in order: its prediction, then learn it. Returns [n].
+    def score_learn(
+        self,
+        numeric: Reals,
+        categories: Ids,
+        target: Any,
+        weight: Reals | None = None,
+        seen: Reals | None = None,
+    ) -> Reals:
+        """For each row in order: its prediction, by `seen` if that is given, then learn it by `numeric`. Returns [n].
 
         numeric [n, f], categories [n, c], target [n] within +-1e30, weight [n] 0 (the row is scored only) or
         1e-30..1e30. A row is 0 while no tree has seen anything. ValueError on bad input, before anything is learned.
         """
         numeric, categories = self._inputs(numeric, categories)
+        shown = None if seen is None else self._inputs(seen, categories)[0]
         target = read_only(target, np.float64, (len(numeric),), "target")
         weight = weights_of(weight, len(target), WEIGHT_MIN, SIZE_MAX)
         if not (np.abs(target) <= SIZE_MAX).all():
@@ -154,7 +172,8 @@ class RegressorForest(Forest):
 
         def learn(tree: int, rows: slice, votes: Reals, weights: Reals) -> None:
             grower: Any = self.growers[tree]
-            grower.learn(numeric[rows], categories[rows], target[rows], weight[rows], votes[:, 0], weights)
+            by = None if shown is None else shown[rows]
+            grower.learn(numeric[rows], categories[rows], target[rows], weight[rows], votes[:, 0], weights, by)
 
         return self._vote(len(target), learn)[:, 0].copy()
 
