@@ -129,6 +129,7 @@ PAIRS: dict[str, list[_Pair]] = {
         ("tree.regressor", _SCALED, lambda: _Scaled(tree.HoeffdingTreeRegressor()), False),
         ("tree.adaptive_regressor", _SCALED, lambda: _Scaled(tree.HoeffdingAdaptiveTreeRegressor(seed=SEED)), False),
         ("forest.regressor", {"n_jobs": 1}, lambda: forest.ARFRegressor(seed=SEED), False),
+        ("forest.regressor", {"n_jobs": 1} | _SCALED, lambda: _Scaled(forest.ARFRegressor(seed=SEED)), False),
     ],
 }
 EXACT = ("linear.", "tree.hoeffding", "tree.regressor")  # no draws: equal to River's
