@@ -18,7 +18,7 @@ from consumers.monitor.flow import Look, Steps
 from consumers.monitor.fresh import Fresh
 from consumers.monitor.seen import Events, Letters, Metrics, Models, Predictions
 from consumers.monitor.shelf import Shelf
-from consumers.monitor.state import Arm, Counts, Prediction, State
+from consumers.monitor.state import PREDICTIONS_MAX, Arm, Counts, Prediction, State
 from consumers.monitor.tail import Tail
 from consumers.monitor.why import Why
 from consumers.rollback import Rollback
@@ -163,7 +163,7 @@ class Monitor:
             "freshness": self._fresh.told(),
             "arms": [self._arm(name) for name in spec.arms],
             "experiment": self._compare.told(self._fold.state) if look is not None else None,
-            "predictions": [self._prediction(place, p) for place, p in self._predictions.newest],
+            "predictions": [self._prediction(place, p) for place, p in self._answers()],
             "dead": {
                 "total": self._letters.total,
                 "by_code": dict(self._letters.by_code.most_common()),
@@ -197,6 +197,14 @@ class Monitor:
             "served": served,
             "series": self._metrics.series(name, DRAWN[self._spec.task]),
         }
+
+    def _answers(self) -> list[tuple[tuple[int, int], dict[str, Any]]]:
+        """The newest, and among them still those that were explained last: answers come faster than they are."""
+        newest, explained = self._predictions.newest, self._why.last
+        there = {place for place, _ in newest[: PREDICTIONS_MAX - len(explained)]}
+        older = [(place, p) for place, p in explained if place not in there]
+        shown = newest[: PREDICTIONS_MAX - len(older)]
+        return shown + [(place, p) for place, p in older if place not in {at for at, _ in shown}]
 
     def _prediction(self, place: tuple[int, int], p: dict[str, Any]) -> Prediction:
         why, why_not = self._why.told(place)

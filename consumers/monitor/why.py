@@ -30,7 +30,7 @@ from stream.spec_load import event_schema
 PARTS_MAX = 12
 LIKE = 1e-6  # how far a score may lie from the one that was served
 CANDIDATES_MAX = 50
-KEPT_MAX = 200
+KEPT_MAX, LAST_MAX = 200, 8
 REST = 9  # times what a look took of the processor
 _Found = tuple[list[Part] | None, str | None]
 Place = tuple[int, int]
@@ -47,6 +47,7 @@ class Why:
         self._models: dict[str, Explainable] = {}
         self._found: dict[Place, _Found] = {}
         self._due_s = 0.0
+        self.last: list[tuple[Place, dict[str, Any]]] = []  # answers that were explained last, the newest first
 
     def told(self, place: Place) -> _Found:
         """Parts, or why there are none."""
@@ -68,6 +69,8 @@ class Why:
         trouble = self._take_up(new[0][1], known)
         for place, p in new:
             self._found[place] = (None, trouble) if trouble else self._explain(p, events.get(p["id"], []))
+        if explained_now := [(place, p) for place, p in answers if not self.lacks(place)]:
+            self.last = explained_now[:LAST_MAX]
         for place in list(self._found)[:-KEPT_MAX]:
             del self._found[place]
         self._due_s = time.monotonic() + REST * (time.thread_time() - begun_s)

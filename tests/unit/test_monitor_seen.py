@@ -15,6 +15,7 @@ import schemas
 from consumers._pin import pin_key
 from consumers._replay import Sent
 from consumers.monitor import seen
+from consumers.monitor.collect import Monitor
 from consumers.monitor.flow import Look, Steps
 from consumers.monitor.fresh import Fresh
 from consumers.monitor.rate import Progress, Rate
@@ -201,6 +202,21 @@ def test_of_a_private_field_an_explanation_gives_the_name_alone() -> None:
         )
     ]  # fmt: skip
     assert shown == ["carrier", "distance", "distance", "origin=EWR", "origin = EWR", "scheduled.hour=5"]
+
+
+@pytest.mark.parametrize("explained", [[], [*range(99, 91, -1)], [*range(50, 42, -1)], [85, 84, 3]])
+def test_answers_that_were_explained_last_stay_among_the_newest(explained: list[int]) -> None:
+    def answers(numbers: Any) -> list[Any]:
+        return [((0, n), {"id": str(n)}) for n in numbers]
+
+    monitor = Monitor.__new__(Monitor)
+    monitor._predictions = SimpleNamespace(newest=answers(range(100, 80, -1)))  # type: ignore[assignment]
+    monitor._why = SimpleNamespace(last=answers(explained))  # type: ignore[assignment]
+    shown = [place[1] for place, _ in monitor._answers()]
+    assert len(shown) == PREDICTIONS_MAX
+    assert shown == sorted(set(shown), reverse=True)
+    assert shown[0] == 100
+    assert set(explained) <= set(shown)
 
 
 # -- freshness and rates ---------------------------------------------------------------------------------
