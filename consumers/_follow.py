@@ -4,12 +4,9 @@ The topic is compacted, and read from its beginning at each (re)connect: only th
 pipeline counts, unless a person has pinned one: a record of its own (`pin_key`), until its tombstone. One that its gate
 refused never serves; the last good one, which its record names, does.
 Invariant: the model in place is replaced by a whole one or not at all. A damaged or
-unreachable snapshot is said once and tried again; meanwhile the old one answers and its staleness grows. What
-is no trouble of the outside but a bug ends up in `error`, and the server must stop: staleness that grows for
-ever helps nobody.
+unreachable snapshot is said once and tried again; meanwhile the old one answers and its staleness grows.
 """
 
-import threading
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -18,24 +15,22 @@ from urllib.parse import urlsplit
 from urllib.request import url2pathname
 
 import structlog
-from kafka import KafkaConsumer, TopicPartition
+from kafka import KafkaConsumer
 from kafka.errors import KafkaError
 
 import schemas
-from consumers._kafka import broker_errors, make_consumer, partitions_of
+from consumers._kafka import make_consumer, partitions_of
+from consumers._listen import POLL_MS, Batch, Listener, close
 from consumers._pin import pin_key
 from consumers.settings import Settings
-from stream.errors import BrokerError, SnapshotError
+from stream.errors import SnapshotError
 from stream.predict.plane import Plane
 from stream.predict.served import MODEL, Served, served_of
 from stream.registry import snapshot as snapshots
 from stream.spec import Spec
 
 log = structlog.get_logger()
-POLL_MS = 200
 RETRY_S = 1.0  # between two tries of a snapshot that can't be read
-SILENCE_S_MAX = 30.0  # without any record the consumer is made anew: a learner that lives is heard each second
-_PAUSE_S_MIN, _PAUSE_S_MAX = 0.2, 5.0
 
 
 def folder_of(uri: str) -> Path:
@@ -56,37 +51,21 @@ def load(spec: Spec, record: dict[str, Any]) -> Served:
     return served_of(spec, found, record["as_of_ms"])
 
 
-class Follower:
+class Follower(Listener):
     """Keeps `plane` at the newest model. `loaded` is called after each swap."""
 
     def __init__(self, spec: Spec, settings: Settings, plane: Plane, loaded: Callable[[], None] = lambda: None) -> None:
-        self._spec, self._settings, self._plane, self._loaded = spec, settings, plane, loaded
+        super().__init__(settings, "follow")
+        self._spec, self._plane, self._loaded = spec, plane, loaded
         self._hash = spec.hash
         self._topic = spec.topic("models")
-        self._consumer: KafkaConsumer | None = None
-        self._stopping = threading.Event()
         self._pending: dict[str, Any] | None = None  # to be put in place
         self._newest: dict[str, Any] | None = None  # announced by the learner
         self._pin: dict[str, Any] | None = None  # chosen by a person
         self._read_to = 0  # where the topic ended when we connected: until there, nothing is put in place
         self._refused = -1  # newest generation, if its gate refused it
         self.refused_count = 0
-        self._told = ""  # the last complaint, so that it is said once
-        self._try_s = self._heard_s = self._pause_s = 0.0
-        self.error: BaseException | None = None
-        self._thread = threading.Thread(target=self._run, name="follow", daemon=True)
-
-    def start(self) -> None:
-        """Connect, then follow in the background. Raises BrokerError, TopicMissing."""
-        with broker_errors(self._settings):
-            self._consumer = self._connect()
-        self._thread.start()
-
-    def stop(self, timeout_s: float = 5.0) -> None:
-        """Leave."""
-        self._stopping.set()
-        if self._thread.is_alive():
-            self._thread.join(timeout_s)
+        self._try_s = 0.0
 
     def _connect(self) -> KafkaConsumer:
         consumer = make_consumer(self._settings, None)
@@ -98,39 +77,17 @@ class Follower:
             self._read_to = max(consumer.end_offsets(partitions).values())
             self._pin = None  # it is read again
         except BaseException:
-            _close(consumer)
+            close(consumer)
             raise
-        self._heard_s = time.monotonic()
         return consumer
 
-    def _run(self) -> None:
-        try:
-            while not self._stopping.is_set():
-                self._turn()
-        except BaseException as e:
-            self.error = e
-            log.error("follower ended", error=f"{type(e).__name__} {e}")
-        finally:
-            _close(self._consumer)
+    def _away(self, error: Exception) -> None:
+        self._complain("models topic not read; the model in place stays", error, topic=self._topic)
 
-    def _turn(self) -> None:
-        """Read what is new, then bring the newest into place. Trouble with Kafka is waited out."""
-        try:
-            if self._consumer is None:
-                self._consumer = self._connect()
-            batch = self._consumer.poll(timeout_ms=POLL_MS)
-            self._pause_s = 0.0
-        except (KafkaError, BrokerError) as e:
-            self._complain("models topic not read; the model in place stays", e)
-            self._drop_consumer()
-            self._pause_s = min(_PAUSE_S_MAX, max(_PAUSE_S_MIN, 2 * self._pause_s))
-            self._stopping.wait(self._pause_s)
-            batch = {}
+    def _turn(self, batch: Batch | None) -> None:
+        """Take what is new, then bring the newest into place."""
         if batch:
-            self._heard_s = time.monotonic()
             self._take(batch)
-        elif time.monotonic() - self._heard_s > SILENCE_S_MAX:
-            self._drop_consumer()
         if self._pending is not None and not self._behind() and (batch or time.monotonic() >= self._try_s):
             self._place(self._pending)
 
@@ -144,12 +101,7 @@ class Follower:
         """The generation that a person has pinned."""
         return None if self._pin is None else int(self._pin["generation"])
 
-    def _drop_consumer(self) -> None:
-        _close(self._consumer)
-        self._consumer = None
-        self._heard_s = time.monotonic()
-
-    def _take(self, batch: dict[TopicPartition, list[Any]]) -> None:
+    def _take(self, batch: Batch) -> None:
         """Remember the newest announcement; one of the model in place only tells its freshness."""
         for records in batch.values():
             for r in records:
@@ -161,13 +113,15 @@ class Follower:
                 try:
                     record = schemas.codec("model").decode(r.value or b"")
                 except ValueError as e:
-                    self._complain(f"{self._topic} offset {r.offset} passed over", e)
+                    self._complain(f"{self._topic} offset {r.offset} passed over", e, topic=self._topic)
                     continue
                 if record["pipeline"] != self._spec.name:
                     continue
                 if record["spec_hash"] != self._hash:
                     found = f"made under spec {record['spec_hash']}; this one is {self._hash}"
-                    self._complain(f"generation {record['generation']} passed over", ValueError(found))
+                    self._complain(
+                        f"generation {record['generation']} passed over", ValueError(found), topic=self._topic
+                    )
                     continue
                 if record["pinned"]:
                     self._pin = record
@@ -202,7 +156,9 @@ class Follower:
             except SnapshotError as e:
                 self._try_s = time.monotonic() + RETRY_S
                 if not self._newer_follows():
-                    self._complain(f"generation {record['generation']} not loaded; the model in place stays", e)
+                    self._complain(
+                        f"generation {record['generation']} not loaded; the model in place stays", e, topic=self._topic
+                    )
                 return
             self._plane.swap(served)
             self._loaded()
@@ -221,17 +177,3 @@ class Follower:
                 log.debug("models topic not read", error=str(e))
         self._try_s = 0.0 if self._pending is not before else self._try_s
         return self._pending is not before
-
-    def _complain(self, what: str, error: Exception) -> None:
-        text = f"{what}: {type(error).__name__} {error}"
-        if text != self._told:
-            self._told = text
-            log.warning(what, error=f"{type(error).__name__} {error}", topic=self._topic)
-
-
-def _close(consumer: KafkaConsumer | None) -> None:
-    if consumer is not None:
-        try:
-            consumer.close(autocommit=False, timeout_ms=1000)
-        except KafkaError as e:
-            log.debug("consumer not closed", error=str(e))

@@ -149,7 +149,7 @@ def test_a_change_is_in_the_answers_of_all_servers_at_once_and_in_those_of_one_t
 def test_a_server_without_the_topic_serves_the_spec_s_shares_until_there_is_one(
     world: World, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("consumers._steer.LOOK_S", 0.5)
+    monkeypatch.setattr("consumers._listen.LOOK_S", 0.5)
     world.make_topics()
     client = world.serve()
     assert client.predict(GOOD).control_seq == 0
