@@ -20,8 +20,9 @@ class Web:
 
     def __init__(self, source: Source, access: Access, static: Path = STATIC, every_s: float = EVERY_S) -> None:
         self._access = access
+        self._leaving = threading.Event()
         config = uvicorn.Config(
-            make_app(source, access, static, every_s),
+            make_app(source, access, static, every_s, self._leaving.is_set),
             log_config=None,
             access_log=False,  # addresses that people open may hold the token
             server_header=False,
@@ -31,7 +32,7 @@ class Web:
             loop="asyncio",
             http="h11",
             limit_concurrency=CONNECTIONS_MAX,
-            timeout_graceful_shutdown=1,
+            timeout_graceful_shutdown=5,  # open streams leave by themselves before
         )
         self._server = uvicorn.Server(config)
         self._thread: threading.Thread | None = None
@@ -64,6 +65,7 @@ class Web:
 
     def stop(self) -> None:
         """End; bounded."""
+        self._leaving.set()
         self._server.should_exit = True
         if self._thread is not None:
             self._thread.join(STOP_S)

@@ -24,6 +24,7 @@ from stream.errors import HeadwaterError
 
 STATIC = Path(__file__).with_name("static")
 EVERY_S = 1.0
+LOOK_S = 0.2  # so soon an open stream notices that it shall end
 STREAMS_MAX = 16  # pages that watch at the same time
 BODY_BYTES_MAX = 64 << 10
 POSITIONS_MAX = 1000  # dead letters of one request
@@ -71,9 +72,15 @@ def to_json(state: Any) -> bytes:
     return text.encode()
 
 
-def make_app(source: Source, access: Access, static: Path = STATIC, every_s: float = EVERY_S) -> ASGIApp:
-    """The application, guarded."""
-    handlers = _Handlers(source, access, static, every_s)
+def make_app(
+    source: Source,
+    access: Access,
+    static: Path = STATIC,
+    every_s: float = EVERY_S,
+    leaving: Callable[[], bool] = lambda: False,
+) -> ASGIApp:
+    """The application, guarded. leaving: whether open streams shall end."""
+    handlers = _Handlers(source, access, static, every_s, leaving)
     routes = [
         Route("/", handlers.page),
         Route("/api/state", handlers.state),
@@ -124,8 +131,11 @@ class _Door:
 
 
 class _Handlers:
-    def __init__(self, source: Source, access: Access, static: Path, every_s: float) -> None:
+    def __init__(
+        self, source: Source, access: Access, static: Path, every_s: float, leaving: Callable[[], bool]
+    ) -> None:
         self._source, self._access, self._static, self._every_s = source, access, static, every_s
+        self._leaving = leaving
         self._streams = 0
 
     async def page(self, request: Request) -> Response:
@@ -145,13 +155,19 @@ class _Handlers:
         async def events() -> AsyncIterator[bytes]:
             self._streams += 1
             try:
-                while True:
+                while not self._leaving():
                     yield b"event: state\ndata: " + await self._now() + b"\n\n"
-                    await asyncio.sleep(self._every_s)
+                    await self._rest()
             finally:
                 self._streams -= 1
 
         return StreamingResponse(events(), media_type="text/event-stream")
+
+    async def _rest(self) -> None:
+        left_s = self._every_s
+        while left_s > 0 and not self._leaving():
+            await asyncio.sleep(min(left_s, LOOK_S))
+            left_s -= LOOK_S
 
     async def replay(self, request: Request) -> Response:
         def work(given: dict[str, Any]) -> str:

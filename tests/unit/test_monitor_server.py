@@ -334,3 +334,13 @@ def test_a_token_is_in_the_address_only_where_one_is_asked_for() -> None:
     assert access_of("127.0.0.1:0", write=False, beyond_loopback=False).url(9) == "http://127.0.0.1:9/"
     access = access_of("[::1]:0", write=True, beyond_loopback=False)
     assert access.url(9) == f"http://[::1]:9/#token={access.token}"
+
+
+def test_a_page_that_is_open_does_not_disturb_the_end(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    with asked(tmp_path) as ask, contextlib.closing(http.client.HTTPConnection("127.0.0.1", ask.port)) as open_page:
+        open_page.request("GET", "/api/stream", headers={"Host": f"127.0.0.1:{ask.port}"})
+        stream = open_page.getresponse()
+        assert stream.readline() == b"event: state\n"
+        ask.web.stop()
+        assert stream.read().endswith(b"\n\n")  # ended whole: a stream that was cut raises IncompleteRead
+    assert not [r for r in caplog.records if r.levelname == "ERROR"]
