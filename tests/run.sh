@@ -7,4 +7,5 @@ extra=dev
 ruff check .
 ruff format --check .
 mypy
-exec pytest -n 2 --dist loadfile "$@"  # most of it waits for servers; a file is one process's
+# In two processes, since most of it waits for servers; a file is one process's, and their order stays.
+exec pytest -n 2 --dist loadfile --no-loadscope-reorder "$@"

@@ -44,9 +44,9 @@ def test_all_arms_learned_every_matched_label_and_two_served_about_half_each(run
 
 def test_the_experiment_was_ramped_and_the_bad_arm_drained(run: tuple[dict, Path, str]) -> None:
     experiment = run[0]["experiment"]
-    assert [(c["action"], c["arm"], c["who"]) for c in experiment["changes"]] == [
+    assert sorted((c["action"], c["arm"], c["who"]) for c in experiment["changes"]) == [
+        ("guardrail", "reckless", "guardrail"),  # before the ramp or after it
         ("ramp", "", "demo"),
-        ("guardrail", "reckless", "guardrail"),
     ]
     assert experiment["shares"]["reckless"] == 0
     assert experiment["compared"]["reckless"]["low"] > 0.02
