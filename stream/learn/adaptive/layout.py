@@ -39,6 +39,7 @@ class State(NamedTuple):
     entry_weight: Reals
     branch_table: Ints
     entry_table: Ints
+    found: Ints
     node_link: Ints  # [n, 2]
     node_error: Reals  # [n, 2]
     node_window: Reals  # [n, ADWIN_REALS] the drift detector's numbers

@@ -3,7 +3,7 @@
 import math
 
 from stream.jit import compiled, inlined
-from stream.learn.tree.index import find_entry
+from stream.learn.tree.index import known_entry
 from stream.learn.tree.layout import (
     ADAPTIVE,
     BAYES,
@@ -74,11 +74,15 @@ def add_gauss(state: State, rules: Rules, leaf: int, slot: int, attribute: int, 
 
 
 @compiled
-def add_share(state: State, rules: Rules, leaf: int, slot: int, nominal: int, value: int, out: Reals) -> None:
+def add_share(
+    state: State, rules: Rules, leaf: int, slot: int, nominal: int, value: int, out: Reals, learning: bool
+) -> None:
     """Add the log share of `value` to each class; a class that never met the value is left as it is."""
-    entry = find_entry(state, slot * rules.categories + nominal, value)
+    entry = known_entry(state, rules, slot, nominal, value)
     if entry == 0:
         return
+    if learning:
+        state.found[slot, nominal] = entry
     for rank in range(state.node_int[leaf, SEEN]):
         label = state.class_order[leaf, rank]
         weight = state.entry_weight[entry, label]
@@ -130,7 +134,7 @@ def bayes(state: State, rules: Rules, leaf: int, numeric: Reals, categories: Ids
         elif categories[nominal] != 0:
             if learning:
                 note_classes(state, leaf, slot, nominal)
-            add_share(state, rules, leaf, slot, nominal, categories[nominal], out)
+            add_share(state, rules, leaf, slot, nominal, categories[nominal], out, learning)
     normalise(state, leaf, out)
     return True
 

@@ -19,6 +19,7 @@ from stream.learn.tree.layout import (
     PARENT,
     Ids,
     Ints,
+    Rules,
     State,
 )
 
@@ -74,6 +75,16 @@ def find_entry(state: State, owner: int, value: int) -> int:
     at = place(state.entry_table, state.entry_int, OWNER, state.entry_id, 0, owner, value)
     entry: int = state.entry_table[at]
     return entry
+
+
+@compiled
+def known_entry(state: State, rules: Rules, slot: int, nominal: int, value: int) -> int:
+    """As `find_entry`, looking first at the entry found last."""
+    owner = slot * rules.categories + nominal
+    entry: int = state.found[slot, nominal]
+    if state.entry_id[entry, 0] == value and state.entry_int[entry, OWNER] == owner:
+        return entry
+    return find_entry(state, owner, value)
 
 
 @compiled

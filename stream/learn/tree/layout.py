@@ -5,7 +5,7 @@ Rows of `node_*` and `class_*` are nodes (0 is the root, and so 0 as a child or 
 nominal observer. Slot 0 and entry 0 are never used: 0 as a link means none.
 
 Invariant: freed and unused rows are zero but for the free-list link, and which row is used next depends on
-the rows learned alone. Capacity and the two hash tables are derived: they never leave the process.
+the rows learned alone. Capacity, the two hash tables and `found` are derived: they never leave the process.
 """
 
 from typing import Any, NamedTuple, cast
@@ -54,6 +54,7 @@ class State(NamedTuple):
     entry_weight: Reals  # [e, k]
     branch_table: Ints  # [power of two >= 2n] (parent, value) -> node
     entry_table: Ints  # [power of two >= 2e] (slot and attribute, value) -> entry
+    found: Ints  # [s, c] where learning looks first: the entry that it found last, which may be another's by now
 
 
 class Parts(NamedTuple):
@@ -99,7 +100,7 @@ YES, NO = cast(bool, np.bool_(True)), cast(bool, np.bool_(False))
 GAIN, GINI, HELLINGER = range(3)  # Rules.criterion
 MAJORITY, BAYES, ADAPTIVE = range(3)  # Rules.leaf_mode
 ROWS_OF = {"node": NODES, "class": NODES, "slot": SLOTS, "gauss": SLOTS, "cat": SLOTS, "entry": ENTRIES}
-TABLES = ("branch_table", "entry_table")
+TABLES = ("branch_table", "entry_table", "found")
 
 
 def allocate(
@@ -124,6 +125,7 @@ def allocate(
         entry_weight=np.zeros((entries, classes)),
         branch_table=np.zeros(table_size(nodes), np.int64),
         entry_table=np.zeros(table_size(entries), np.int64),
+        found=np.zeros((slots, categories), np.int64),
     )
     state.counters[[SLOTS, ENTRIES]] = 1
     return state
@@ -164,7 +166,7 @@ def wipe(state: State) -> None:
     """Make the state an empty one, as `allocate` does, with the room that it has."""
     for _, rows in _used(state):
         rows[:] = 0
-    for name in TABLES:
+    for name in set(TABLES) & set(state._fields):
         getattr(state, name)[:] = 0
     state.counters[[SLOTS, ENTRIES]] = 1
 

@@ -4,7 +4,7 @@ import math
 
 from stream.jit import compiled, inlined
 from stream.learn.tree.bayes import note_class
-from stream.learn.tree.index import find_entry, index_entry, remove
+from stream.learn.tree.index import index_entry, known_entry, remove
 from stream.learn.tree.layout import (
     BYTES,
     CHAIN,
@@ -101,7 +101,7 @@ def observe_category(
     state: State, rules: Rules, slot: int, nominal: int, value: int, label: int, weight: float
 ) -> None:
     """Add to the weight of (value, class); a new value needs an entry, and none may be left to give."""
-    entry = find_entry(state, slot * rules.categories + nominal, value)
+    entry = known_entry(state, rules, slot, nominal, value)
     if entry == 0:
         if state.counters[BYTES] + rules.entry_bytes > rules.max_observer_bytes:
             state.counters[VALUES_DROPPED] += 1
