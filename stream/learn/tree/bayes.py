@@ -25,6 +25,7 @@ from stream.learn.tree.layout import (
 
 HALF_LOG_TAU = 0.5 * math.log(math.tau)
 SWALLOWS = -1e15  # below this, adding the log of a small number changes nothing
+CLOSE = 1e-7  # log votes further apart (as a share of the highest) keep their order however they are rounded
 LOWEST = -1e300  # a log vote goes no lower, so that votes never add up to -inf and the posterior to NaN
 
 
@@ -114,8 +115,10 @@ def note_class(state: State, slot: int, nominal: int, label: int) -> None:
 
 
 @compiled
-def bayes(state: State, rules: Rules, leaf: int, numeric: Reals, categories: Ids, out: Reals, learning: bool) -> bool:
-    """Naive Bayes posteriors into `out` (zeros where a class was not seen); False when the leaf is empty."""
+def bayes_votes(
+    state: State, rules: Rules, leaf: int, numeric: Reals, categories: Ids, out: Reals, learning: bool
+) -> bool:
+    """Naive Bayes log votes into `out` (left as it is where a class was not seen); False when the leaf is empty."""
     total = state.node_real[leaf, WEIGHT]
     if total == 0.0:
         return False
@@ -135,8 +138,38 @@ def bayes(state: State, rules: Rules, leaf: int, numeric: Reals, categories: Ids
             if learning:
                 note_classes(state, leaf, slot, nominal)
             add_share(state, rules, leaf, slot, nominal, categories[nominal], out, learning)
-    normalise(state, leaf, out)
     return True
+
+
+@compiled
+def is_close(state: State, leaf: int, votes: Reals) -> bool:
+    """Whether rounding might decide which class has the highest log vote."""
+    best = first_best(state, leaf, votes)
+    for rank in range(state.node_int[leaf, SEEN]):
+        label = state.class_order[leaf, rank]
+        if label != best and not votes[best] - votes[label] > CLOSE * (1.0 + abs(votes[best])):
+            return True
+    return False
+
+
+@compiled
+def likeliest(state: State, leaf: int, votes: Reals) -> int:
+    """The class with the highest posterior, of log votes; they are scratch afterwards.
+
+    Probabilities are made only where rounding them may tie votes that differ.
+    """
+    if is_close(state, leaf, votes):
+        normalise(state, leaf, votes)
+    return first_best(state, leaf, votes)
+
+
+@compiled
+def bayes(state: State, rules: Rules, leaf: int, numeric: Reals, categories: Ids, out: Reals, learning: bool) -> bool:
+    """Naive Bayes posteriors into `out` (zeros where a class was not seen); False when the leaf is empty."""
+    answered = bayes_votes(state, rules, leaf, numeric, categories, out, learning)
+    if answered:
+        normalise(state, leaf, out)
+    return answered
 
 
 @compiled
@@ -148,7 +181,8 @@ def normalise(state: State, leaf: int, out: Reals) -> None:
         highest = max(highest, out[state.class_order[leaf, rank]])
     total = 0.0
     for rank in range(seen):
-        total += math.exp(out[state.class_order[leaf, rank]] - highest)
+        apart = out[state.class_order[leaf, rank]] - highest
+        total += 1.0 if apart == 0.0 else math.exp(apart)
     far = highest < SWALLOWS
     level = highest if far else highest + math.log(total)
     for rank in range(seen):

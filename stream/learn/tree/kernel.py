@@ -8,7 +8,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 from stream.jit import cached, compiled, digest_of, inlined
-from stream.learn.tree.bayes import bayes, first_best, predict, shares, uses_bayes
+from stream.learn.tree.bayes import bayes, bayes_votes, first_best, likeliest, predict, shares, uses_bayes
 from stream.learn.tree.index import index_all, index_branch
 from stream.learn.tree.layout import (
     ADAPTIVE,
@@ -103,8 +103,15 @@ def score_and_tally(
     shares(state, leaf, majority)
     if state.node_int[leaf, SEEN] == 0 or first_best(state, leaf, majority) == label:
         state.node_real[leaf, MAJORITY_RIGHT] += weight
-    answered = bayes(state, rules, leaf, numeric, categories, posterior, YES)
-    if answered and first_best(state, leaf, posterior) == label:
+    if by_bayes:
+        right = bayes(state, rules, leaf, numeric, categories, posterior, YES) and (
+            first_best(state, leaf, posterior) == label
+        )
+    else:
+        right = bayes_votes(state, rules, leaf, numeric, categories, posterior, YES) and (
+            likeliest(state, leaf, posterior) == label
+        )
+    if right:
         state.node_real[leaf, BAYES_RIGHT] += weight
 
 
