@@ -24,7 +24,7 @@ from river.tree.splitter.nominal_splitter_classif import NominalSplitterClassif
 from river.tree.utils import BranchFactory
 
 from stream.errors import SnapshotError
-from stream.learn.tree import HoeffdingTree, warm
+from stream.learn.tree import HoeffdingTree, layout, warm
 
 EAGER = {"grace_period": 50, "delta": 1e-2, "tau": 0.2}
 
@@ -236,6 +236,12 @@ def test_hundreds_of_categories_agree_with_river() -> None:
     assert len(np.unique(values)) > 256
     rows = Rows(rng.normal(size=(3000, 1)), values.astype(np.uint64), target)
     assert_equals_river(rows, 1, binary_split=True, grace_period=400, delta=1e-2, tau=0.3)
+
+
+def test_small_arrays_quadruple_and_large_ones_double_within_the_bounds() -> None:
+    state = layout.allocate(1, 1, 2, nodes=16, slots=256, entries=4)
+    assert layout.capacity(state, (17, 257, 5), (10_000, 10_000, 7)) == [64, 512, 7]
+    assert layout.capacity(state, (16, 256, 40), (10_000, 10_000, 7)) == [16, 256, 40]
 
 
 def test_a_class_without_weight_is_never_predicted_though_river_is_sure_of_it() -> None:

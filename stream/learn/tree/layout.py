@@ -32,6 +32,7 @@ SPLITS_REFUSED, BRANCHES_REFUSED, VALUES_DROPPED, INFINITE, UNWEIGHTED, NULL_WIN
     9, 17
 )
 COUNTERS = 17
+SMALL = 256  # rows: up to here, growing costs more by the call than by the row
 
 
 class State(NamedTuple):
@@ -198,10 +199,11 @@ def enlarge(state: State, needed: tuple[int, int, int], useful: tuple[int, int, 
 
 
 def capacity(state: State, needed: tuple[int, int, int], useful: tuple[int, int, int]) -> list[int]:
-    """Rows to make for (nodes, slots, entries): what is short doubles, but to no more than the bounds make useful."""
+    """Rows to make for (nodes, slots, entries): what is short doubles (small, it quadruples), but to no more than the
+    bounds make useful."""
     present = (len(state.node_int), len(state.slot_int), len(state.entry_int))
     return [
-        have if need <= have else max(need, min(2 * have, most))
+        have if need <= have else max(need, min((4 if have < SMALL else 2) * have, most))
         for have, need, most in zip(present, needed, useful, strict=True)
     ]
 

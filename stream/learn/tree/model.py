@@ -117,12 +117,11 @@ class HoeffdingTree:
         numeric, categories = self._inputs(numeric, categories)
         rows = len(numeric)
         target = read_only(target, np.int64, (rows,), "target")
-        if weight is None:
-            weight = np.ones(rows)
-        weight = read_only(weight, np.float64, (rows,), "weight")
+        given = weight is not None
+        weight = read_only(weight if weight is not None else np.ones(rows), np.float64, (rows,), "weight")
         if rows and not (target.min() >= 0 and target.max() < self.shape[2]):
             raise ValueError(f"target {target.min()}..{target.max()}: allowed are 0..{self.shape[2] - 1}")
-        if not ((weight == 0.0) | ((weight >= WEIGHT_MIN) & (weight <= WEIGHT_MAX))).all():
+        if given and not ((weight == 0.0) | ((weight >= WEIGHT_MIN) & (weight <= WEIGHT_MAX))).all():
             raise ValueError(f"weight: every one must be 0 or in {WEIGHT_MIN}..{WEIGHT_MAX}")
         out = np.zeros((rows, self.shape[2]))
         self._learn(numeric, categories, target, weight, out)
