@@ -12,6 +12,7 @@ from itertools import chain, islice, pairwise, repeat
 from pathlib import Path
 from typing import Any, NamedTuple
 
+import numba
 import numpy as np
 import pytest
 from hypothesis import given, settings
@@ -24,7 +25,10 @@ from river.tree.splitter.nominal_splitter_classif import NominalSplitterClassif
 from river.tree.utils import BranchFactory
 
 from stream.errors import SnapshotError
+from stream.jit import OPTIONS
 from stream.learn.tree import HoeffdingTree, layout, warm
+from stream.learn.tree.bayes import likeliest
+from stream.learn.tree.layout import BAYES_RIGHT, MAJORITY_RIGHT
 
 EAGER = {"grace_period": 50, "delta": 1e-2, "tau": 0.2}
 
@@ -236,6 +240,41 @@ def test_hundreds_of_categories_agree_with_river() -> None:
     assert len(np.unique(values)) > 256
     rows = Rows(rng.normal(size=(3000, 1)), values.astype(np.uint64), target)
     assert_equals_river(rows, 1, binary_split=True, grace_period=400, delta=1e-2, tau=0.3)
+
+
+def test_a_leaf_counts_as_right_what_river_does_where_rounding_breaks_a_tie() -> None:
+    rng = np.random.default_rng(1)
+    wanted, found = [], []
+    for _ in range(40):
+        met = rng.integers(1, 30, 5)  # how many of a class's 30 rows have value 1; class 1 has them one attribute on
+        first = [np.where(np.arange(30)[:, None] < np.roll(met, label), 1, 2) for label in range(2)]
+        values = np.vstack([*first, np.ones((1, 5))]).astype(np.uint64)
+        rows = Rows(np.zeros((61, 0)), values, np.array([0] * 30 + [1] * 31))
+        river = River(rows, grace_period=1e9)
+        for x, y in zip(as_dicts(rows), rows.target.tolist(), strict=True):
+            river.predict_proba_one(x)
+            river.learn_one(x, y)
+        model = new(rows, grace_period=1e9)
+        model.score_learn(*rows)
+        wanted.append([river._root._mc_correct_weight, river._root._nb_correct_weight])
+        found.append(model.arrays()["node_real"][0, [MAJORITY_RIGHT, BAYES_RIGHT]].tolist())
+    assert found == wanted
+    assert len({right for _, right in wanted}) > 1
+
+
+def test_of_votes_whose_probabilities_round_to_the_same_the_class_seen_first_is_the_likeliest() -> None:
+    ask = numba.njit(lambda state, votes: likeliest(state, 0, votes), **OPTIONS)
+    state = layout.allocate(0, 0, 2, nodes=1, slots=1, entries=1)
+    state.class_order[0], state.node_int[0, layout.SEEN] = [1, 0], 2
+    assert ask(state, np.array([np.nextafter(-0.1, 0), -0.1])) == 1
+    assert ask(state, np.array([-0.1, -0.2])) == 0
+
+
+def test_shares_whose_product_is_too_low_for_a_float_make_rivers_probabilities() -> None:
+    rng = np.random.default_rng(4)
+    values, target = rng.integers(1, 61, (300, 200)).astype(np.uint64), rng.integers(0, 2, 300)
+    rows = Rows(np.zeros((300, 0)), values, target)
+    assert_equals_river(rows, 0, leaf_prediction="nb", grace_period=1e9)
 
 
 def test_small_arrays_quadruple_and_large_ones_double_within_the_bounds() -> None:

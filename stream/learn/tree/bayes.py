@@ -26,6 +26,7 @@ from stream.learn.tree.layout import (
 HALF_LOG_TAU = 0.5 * math.log(math.tau)
 SWALLOWS = -1e15  # below this, adding the log of a small number changes nothing
 CLOSE = 1e-7  # log votes further apart (as a share of the highest) keep their order however they are rounded
+TINY = 1e-290  # a product of shares that is no smaller has lost no bits on its way
 LOWEST = -1e300  # a log vote goes no lower, so that votes never add up to -inf and the posterior to NaN
 
 
@@ -75,15 +76,11 @@ def add_gauss(state: State, rules: Rules, leaf: int, slot: int, attribute: int, 
 
 
 @compiled
-def add_share(
-    state: State, rules: Rules, leaf: int, slot: int, nominal: int, value: int, out: Reals, learning: bool
-) -> None:
+def add_share(state: State, rules: Rules, leaf: int, slot: int, nominal: int, value: int, out: Reals) -> None:
     """Add the log share of `value` to each class; a class that never met the value is left as it is."""
     entry = known_entry(state, rules, slot, nominal, value)
     if entry == 0:
         return
-    if learning:
-        state.found[slot, nominal] = entry
     for rank in range(state.node_int[leaf, SEEN]):
         label = state.class_order[leaf, rank]
         weight = state.entry_weight[entry, label]
@@ -115,16 +112,41 @@ def note_class(state: State, slot: int, nominal: int, label: int) -> None:
 
 
 @compiled
-def bayes_votes(
-    state: State, rules: Rules, leaf: int, numeric: Reals, categories: Ids, out: Reals, learning: bool
+def multiply_shares(
+    state: State, rules: Rules, leaf: int, slot: int, categories: Ids, out: Reals, learning: bool
 ) -> bool:
-    """Naive Bayes log votes into `out` (left as it is where a class was not seen); False when the leaf is empty."""
+    """Each class's share of the leaf times its shares of the row's values; False when a product may have underflown."""
     total = state.node_real[leaf, WEIGHT]
-    if total == 0.0:
-        return False
-    slot = state.node_int[leaf, SLOT]
     seen = state.node_int[leaf, SEEN]
     for rank in range(seen):
+        label = state.class_order[leaf, rank]
+        out[label] = state.class_weight[leaf, label] / total
+    for at in range(1, state.slot_int[slot, 0] + 1):
+        nominal = state.slot_int[slot, at] - rules.numeric
+        if nominal >= 0 and categories[nominal] != 0:
+            if learning:
+                note_classes(state, leaf, slot, nominal)
+            entry = known_entry(state, rules, slot, nominal, categories[nominal])
+            if entry != 0:
+                if learning:
+                    state.found[slot, nominal] = entry
+                for rank in range(seen):
+                    label = state.class_order[leaf, rank]
+                    weight = state.entry_weight[entry, label]
+                    if weight > 0.0:
+                        out[label] *= weight / state.cat_total[slot, nominal, label]
+    for rank in range(seen):
+        label = state.class_order[leaf, rank]
+        if state.class_weight[leaf, label] > 0.0 and out[label] < TINY:
+            return False
+    return True
+
+
+@compiled
+def exact_votes(state: State, rules: Rules, leaf: int, slot: int, numeric: Reals, categories: Ids, out: Reals) -> None:
+    """Log votes added up in River's order, to its bits."""
+    total = state.node_real[leaf, WEIGHT]
+    for rank in range(state.node_int[leaf, SEEN]):
         label = state.class_order[leaf, rank]
         weight = state.class_weight[leaf, label]
         out[label] = math.log(weight / total) if weight > 0.0 else -math.inf
@@ -135,9 +157,33 @@ def bayes_votes(
             if math.isfinite(numeric[attribute]):
                 add_gauss(state, rules, leaf, slot, attribute, numeric[attribute], out)
         elif categories[nominal] != 0:
-            if learning:
-                note_classes(state, leaf, slot, nominal)
-            add_share(state, rules, leaf, slot, nominal, categories[nominal], out, learning)
+            add_share(state, rules, leaf, slot, nominal, categories[nominal], out)
+
+
+@compiled
+def bayes_votes(
+    state: State, rules: Rules, leaf: int, numeric: Reals, categories: Ids, out: Reals, learning: bool
+) -> bool:
+    """Naive Bayes log votes into `out` (left as it is where a class was not seen); False when the leaf is empty.
+
+    A class's log is that of a product, which may move a vote by a few ulps; where that could change which class
+    is the likeliest, the votes are River's to the bit.
+    """
+    if state.node_real[leaf, WEIGHT] == 0.0:
+        return False
+    slot = state.node_int[leaf, SLOT]
+    if not multiply_shares(state, rules, leaf, slot, categories, out, learning):
+        exact_votes(state, rules, leaf, slot, numeric, categories, out)
+        return True
+    for rank in range(state.node_int[leaf, SEEN]):
+        label = state.class_order[leaf, rank]
+        out[label] = math.log(out[label]) if out[label] > 0.0 else -math.inf
+    for at in range(1, state.slot_int[slot, 0] + 1):
+        attribute = state.slot_int[slot, at]
+        if attribute < rules.numeric and math.isfinite(numeric[attribute]):
+            add_gauss(state, rules, leaf, slot, attribute, numeric[attribute], out)
+    if is_close(state, leaf, out):
+        exact_votes(state, rules, leaf, slot, numeric, categories, out)
     return True
 
 
