@@ -7,8 +7,9 @@ from typing import Any
 
 import numpy as np
 import pytest
+from equivalence import forests
 from equivalence._tree_streams import DRIFTS, Rows, ragged, stream
-from equivalence.trees import EAGER, drive, mended, outline, river_outline, versus_adaptive
+from equivalence.trees import EAGER, drive, mended, outline, river_outline, versus_adaptive, versus_classifier
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -52,6 +53,14 @@ def test_missing_values_new_categories_and_weights_go_where_river_sends_them(nam
     worst, stats, _, _ = versus_adaptive(ragged(stream(name, DRIFTS, 1500)), grow_alternates=False, **EAGER)
     assert worst <= 1e-9
     assert stats["nodes"] > 10
+
+
+def test_flights_grow_rivers_trees_split_for_split() -> None:
+    found = forests.flights(4000)
+    flights = Rows(found.numeric, found.categories, found.target)
+    with mended(False):
+        assert versus_classifier(flights)[0] <= 1e-9
+    assert versus_adaptive(flights, True)[0] <= 1e-9
 
 
 @pytest.mark.parametrize("grow_alternates", [True, False])
