@@ -32,8 +32,8 @@ class TreeParams(_Growth):
     nb_threshold: int = Field(default=0, ge=0)
 
 
-class AdaptiveParams(TreeParams):
-    """Hyper-parameters, with River's names and defaults (`adwin_delta`: of its default drift detector).
+class _Adapts(BaseModel):
+    """What makes a tree adaptive, with River's names and defaults (`adwin_delta`: of its default drift detector).
 
     `grow_alternates` false lets an alternate tree take over with its first split, as River's does.
     """
@@ -44,6 +44,10 @@ class AdaptiveParams(TreeParams):
     adwin_delta: float = Field(default=0.002, gt=0, lt=1)
     grow_alternates: bool = True
     seed: int = Field(default=0, ge=0, lt=2**63)
+
+
+class AdaptiveParams(_Adapts, TreeParams):
+    """Hyper-parameters, with River's names and defaults."""
 
 
 class RegressorParams(_Growth):
@@ -62,15 +66,8 @@ class RegressorParams(_Growth):
     leaf_lr: float = Field(default=0.01, gt=0, le=1)
 
 
-class AdaptiveRegressorParams(RegressorParams):
-    """Hyper-parameters, with River's names and defaults; see AdaptiveParams."""
-
-    bootstrap_sampling: bool = True
-    drift_window_threshold: int = Field(default=300, ge=0)
-    switch_significance: float = Field(default=0.05, gt=0, lt=1)
-    adwin_delta: float = Field(default=0.002, gt=0, lt=1)
-    grow_alternates: bool = True
-    seed: int = Field(default=0, ge=0, lt=2**63)
+class AdaptiveRegressorParams(_Adapts, RegressorParams):
+    """Hyper-parameters, with River's names and defaults."""
 
 
 class _Arm:

@@ -18,6 +18,7 @@ from stream.learn.adaptive import layout
 from stream.learn.adaptive.detect import ADWIN_INTS, ADWIN_REALS
 from stream.learn.adaptive.kernel import learn_block, score_block
 from stream.learn.adaptive.layout import ALTERNATE, DRAWS, LIVE_NODES, SEED, TOP, Habits
+from stream.learn.adaptive.params import Adapting
 from stream.learn.adaptive.shared import index_state
 from stream.learn.tree import describe, model
 from stream.learn.tree.layout import (
@@ -39,36 +40,13 @@ from stream.learn.tree.layout import (
 from stream.learn.tree.layout import scratch as parts_for
 
 WIDTHS = (ADWIN_REALS, ADWIN_INTS)
-SEED_MAX = 2**63 - 1
 
 
 @dataclass(frozen=True)
-class Params(model.Params):
-    """River's parameters under River's names and defaults, and the hard bounds.
+class Params(Adapting, model.Params):
+    """Those of the Hoeffding tree, and those of every tree that adapts."""
 
-    `adwin_delta` is the delta of River's default drift detector. With `grow_alternates` an alternate tree takes over
-    when it is better, however often it has split; without, it takes over with its first split, as River's does.
-    """
-
-    bootstrap_sampling: bool = True
-    drift_window_threshold: float = 300
-    switch_significance: float = 0.05
-    adwin_delta: float = 0.002
-    grow_alternates: bool = True
-    seed: int = 0
     max_nodes: int = 16_384
-
-    def __post_init__(self) -> None:
-        super().__post_init__()
-        valid = {
-            "drift_window_threshold >= 0": self.drift_window_threshold >= 0,
-            "0 < switch_significance < 1": 0 < self.switch_significance < 1,
-            "0 < adwin_delta < 1": 0 < self.adwin_delta < 1,
-            f"0 <= seed <= {SEED_MAX}": 0 <= self.seed <= SEED_MAX,
-        }
-        wrong = [rule for rule, holds in valid.items() if not holds]
-        if wrong:
-            raise ValueError(f"tree parameters: {'; '.join(wrong)} does not hold in {self}")
 
 
 class AdaptiveTree(model.HoeffdingTree):

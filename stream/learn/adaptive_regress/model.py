@@ -27,6 +27,7 @@ from stream.learn.adaptive.layout import (
     SWITCHED,
     TOP,
 )
+from stream.learn.adaptive.params import Adapting
 from stream.learn.adaptive_regress import layout
 from stream.learn.adaptive_regress.kernel import learn_block, score_block
 from stream.learn.adaptive_regress.layout import Habits
@@ -49,40 +50,17 @@ from stream.learn.tree.layout import (
     Reals,
     refill,
 )
-from stream.learn.tree.model import check_arrays, read_only
+from stream.learn.tree.model import check_arrays
 
 VERSION = 1
-SEED_MAX = 2**63 - 1
 FORMAT = "hoeffding-adaptive-regressor"
 
 
 @dataclass(frozen=True)
-class Params(model.Params):
-    """River's parameters under River's names and defaults, and the hard bounds.
+class Params(Adapting, model.Params):
+    """Those of the regression tree, and those of every tree that adapts."""
 
-    `adwin_delta` is the delta of River's default drift detector. With `grow_alternates` an alternate tree takes over
-    when it is better, however often it has split; without, it takes over with its first split, as River's does.
-    """
-
-    bootstrap_sampling: bool = True
-    drift_window_threshold: float = 300
-    switch_significance: float = 0.05
-    adwin_delta: float = 0.002
-    grow_alternates: bool = True
-    seed: int = 0
     max_nodes: int = 16_384
-
-    def __post_init__(self) -> None:
-        super().__post_init__()
-        valid = {
-            "drift_window_threshold >= 0": self.drift_window_threshold >= 0,
-            "0 < switch_significance < 1": 0 < self.switch_significance < 1,
-            "0 < adwin_delta < 1": 0 < self.adwin_delta < 1,
-            f"0 <= seed <= {SEED_MAX}": 0 <= self.seed <= SEED_MAX,
-        }
-        wrong = [rule for rule, holds in valid.items() if not holds]
-        if wrong:
-            raise ValueError(f"tree parameters: {'; '.join(wrong)} does not hold in {self}")
 
 
 class AdaptiveRegressor(model.HoeffdingRegressor):
@@ -143,20 +121,14 @@ class AdaptiveRegressor(model.HoeffdingRegressor):
         """
         apart = seen is not None
         seen, _ = self._inputs(numeric if seen is None else seen, categories)
-        numeric, categories = self._inputs(numeric, categories)
-        rows = len(numeric)
-        target = read_only(target, np.float64, (rows,), "target")
-        weight = read_only(np.ones(rows) if weight is None else weight, np.float64, (rows,), "weight")
-        if not (np.abs(target) <= model.SIZE_MAX).all():
-            raise ValueError(f"target: every one must be a number within +-{model.SIZE_MAX}")
-        if not ((weight == 0.0) | ((weight >= model.WEIGHT_MIN) & (weight <= model.SIZE_MAX))).all():
-            raise ValueError(f"weight: every one must be 0 or in {model.WEIGHT_MIN}..{model.SIZE_MAX}")
+        columns = self._columns(numeric, categories, target, weight)
+        rows = len(columns[0])
         out = np.zeros(rows)
-        columns = seen, numeric, categories, target, weight, out, apart
+        given = seen, *columns, out, apart
         row, attempt = 0, -1
         while row < rows:
             row, attempt, nodes, entries = learn_block(
-                self._adaptive, self._rules, self._habits, self._work, self._parts, *columns, row, attempt
+                self._adaptive, self._rules, self._habits, self._work, self._parts, *given, row, attempt
             )
             if row < rows:
                 self._grow(nodes, entries)

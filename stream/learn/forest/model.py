@@ -24,7 +24,7 @@ from stream.learn.forest.pack import joined, parted
 from stream.learn.forest.params import AdaptiveParams, BaggingParams
 from stream.learn.tree.kernel import score_block
 from stream.learn.tree.layout import Ids, Ints, Reals
-from stream.learn.tree.model import WEIGHT_MAX, WEIGHT_MIN, check_arrays, read_only
+from stream.learn.tree.model import WEIGHT_MAX, WEIGHT_MIN, check_arrays, read_only, weights_of
 
 VERSION = 1
 VOTES_MAX = 2**20  # numbers of votes held at once; so a piece of rows is as long as that allows
@@ -170,14 +170,6 @@ class Forest:
             read_only(numeric, np.float64, (rows, self.shape[0]), "numeric"),
             read_only(categories, np.uint64, (rows, self.shape[1]), "categories"),
         )
-
-
-def weights_of(given: Reals | None, rows: int, least: float, most: float) -> Reals:
-    """The weights of events as kernels take them; ValueError when one is not allowed."""
-    weight: Reals = read_only(np.ones(rows) if given is None else given, np.float64, (rows,), "weight")
-    if not ((weight == 0.0) | ((weight >= least) & (weight <= most))).all():
-        raise ValueError(f"weight: every one must be 0 or in {least}..{most}")
-    return weight
 
 
 class AdaptiveForest(Forest):

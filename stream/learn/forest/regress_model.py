@@ -7,7 +7,7 @@ import numpy as np
 
 from stream.learn.forest.layout import BACK, DONE, DRIFTED, FRONT, ROOM, Habits, new_member, new_progress
 from stream.learn.forest.member import START_BYTES, Grower
-from stream.learn.forest.model import Forest, weights_of
+from stream.learn.forest.model import Forest
 from stream.learn.forest.params import AdaptiveParams
 from stream.learn.forest.regress_kernel import SQUARED, Record, grow_block
 from stream.learn.regress import HoeffdingRegressor, layout
@@ -27,7 +27,7 @@ from stream.learn.tree.layout import (
     refill,
     wipe,
 )
-from stream.learn.tree.model import read_only
+from stream.learn.tree.model import read_only, weights_of
 
 
 @dataclass(frozen=True)

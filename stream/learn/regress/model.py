@@ -32,7 +32,7 @@ from stream.learn.tree.layout import (
     refill,
     used,
 )
-from stream.learn.tree.model import DEPTH_MAX, check_arrays, read_only
+from stream.learn.tree.model import DEPTH_MAX, check_arrays, read_only, weights_of
 
 VERSION = 1
 LEAF_MODES = ("mean", "model", "adaptive")
@@ -116,23 +116,25 @@ class HoeffdingRegressor:
         numeric [n, f], categories [n, c], target [n] within +-1e30, weight [n] 0 (the row is scored only) or
         1e-30..1e30. ValueError on bad input, before anything is learned.
         """
-        numeric, categories = self._inputs(numeric, categories)
-        rows = len(numeric)
-        target = read_only(target, np.float64, (rows,), "target")
-        weight = read_only(np.ones(rows) if weight is None else weight, np.float64, (rows,), "weight")
-        if not (np.abs(target) <= SIZE_MAX).all():
-            raise ValueError(f"target: every one must be a number within +-{SIZE_MAX}")
-        if not ((weight == 0.0) | ((weight >= WEIGHT_MIN) & (weight <= SIZE_MAX))).all():
-            raise ValueError(f"weight: every one must be 0 or in {WEIGHT_MIN}..{SIZE_MAX}")
+        columns = self._columns(numeric, categories, target, weight)
+        rows = len(columns[0])
         out = np.zeros(rows)
         row, due = 0, -1
         while row < rows:
-            row, due, branches, entries = learn_block(
-                self._state, self._rules, self._parts, numeric, categories, target, weight, out, row, due
-            )
+            row, due, branches, entries = learn_block(self._state, self._rules, self._parts, *columns, out, row, due)
             if row < rows:
                 self._grow(branches, entries)
         return out
+
+    def _columns(
+        self, numeric: Reals, categories: Ids, target: Reals, weight: Reals | None = None
+    ) -> tuple[Reals, Ids, Reals, Reals]:
+        """What is learned, as the kernels take it. Raises ValueError for what is not allowed."""
+        numeric, categories = self._inputs(numeric, categories)
+        target = read_only(target, np.float64, (len(numeric),), "target")
+        if not (np.abs(target) <= SIZE_MAX).all():
+            raise ValueError(f"target: every one must be a number within +-{SIZE_MAX}")
+        return numeric, categories, target, weights_of(weight, len(target), WEIGHT_MIN, SIZE_MAX)
 
     def score(self, numeric: Reals, categories: Ids) -> Reals:
         """Predictions [n]; never learns. Safe in many threads while nothing learns here."""

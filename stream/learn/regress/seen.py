@@ -8,11 +8,10 @@ import numpy as np
 from stream.jit import cached
 from stream.learn.regress.kernel import SOURCES, learn_row, score_row
 from stream.learn.regress.layout import Parts, Rules, State
-from stream.learn.regress.model import SIZE_MAX, HoeffdingRegressor
+from stream.learn.regress.model import HoeffdingRegressor
 from stream.learn.regress.shared import is_short
 from stream.learn.regress.split import attempt_split
 from stream.learn.tree.layout import ATTEMPT, ROWS, WEIGHT, Ids, Reals
-from stream.learn.tree.model import read_only
 
 
 def _entry_point(sources: int) -> Callable[..., tuple[int, int, int, int]]:
@@ -58,10 +57,7 @@ learn_block = _entry_point(SOURCES)
 def score_learn_seen(tree: HoeffdingRegressor, seen: Reals, numeric: Reals, categories: Ids, target: Any) -> Reals:
     """As `HoeffdingRegressor.score_learn`; each row is scored by `seen`, and learned by `numeric`, both [n, f]."""
     seen, _ = tree._inputs(seen, categories)
-    numeric, categories = tree._inputs(numeric, categories)
-    target = read_only(target, np.float64, (len(numeric),), "target")
-    if not (np.abs(target) <= SIZE_MAX).all():
-        raise ValueError(f"target: every one must be a number within +-{SIZE_MAX}")
+    numeric, categories, target, _ = tree._columns(numeric, categories, target)
     out, told = np.zeros(len(numeric)), np.zeros(1)
     row, due = 0, -1
     while row < len(out):

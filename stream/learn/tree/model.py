@@ -117,12 +117,9 @@ class HoeffdingTree:
         numeric, categories = self._inputs(numeric, categories)
         rows = len(numeric)
         target = read_only(target, np.int64, (rows,), "target")
-        given = weight is not None
-        weight = read_only(weight if weight is not None else np.ones(rows), np.float64, (rows,), "weight")
         if rows and not (target.min() >= 0 and target.max() < self.shape[2]):
             raise ValueError(f"target {target.min()}..{target.max()}: allowed are 0..{self.shape[2] - 1}")
-        if given and not ((weight == 0.0) | ((weight >= WEIGHT_MIN) & (weight <= WEIGHT_MAX))).all():
-            raise ValueError(f"weight: every one must be 0 or in {WEIGHT_MIN}..{WEIGHT_MAX}")
+        weight = weights_of(weight, rows, WEIGHT_MIN, WEIGHT_MAX)
         out = np.zeros((rows, self.shape[2]))
         self._learn(numeric, categories, target, weight, out)
         return out
@@ -265,6 +262,14 @@ def read_only(given: NDArray[Any], dtype: type, shape: tuple[int, ...], name: st
     view = np.ascontiguousarray(given).view()
     view.flags.writeable = False
     return view
+
+
+def weights_of(given: Reals | None, rows: int, least: float, most: float) -> Reals:
+    """The weights of rows as kernels take them, 1 where none are given; ValueError when one is not allowed."""
+    weight: Reals = read_only(np.ones(rows) if given is None else given, np.float64, (rows,), "weight")
+    if given is not None and not ((weight == 0.0) | ((weight >= least) & (weight <= most))).all():
+        raise ValueError(f"weight: every one must be 0 or in {least}..{most}")
+    return weight
 
 
 def check_arrays(wanted: dict[str, NDArray[Any]], arrays: dict[str, NDArray[Any]]) -> None:
