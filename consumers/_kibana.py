@@ -12,8 +12,9 @@ from http.client import HTTPException
 from typing import Any, NamedTuple
 from urllib.error import HTTPError
 from urllib.parse import quote, urlsplit
-from urllib.request import HTTPRedirectHandler, HTTPSHandler, OpenerDirector, Request, build_opener
+from urllib.request import HTTPSHandler, OpenerDirector, Request, build_opener
 
+from consumers._http import NoRedirect
 from consumers.settings import Settings
 from stream.errors import DataError, ElasticError
 
@@ -27,13 +28,6 @@ class Answer(NamedTuple):
 
     status: int
     body: Any
-
-
-class _NoRedirect(HTTPRedirectHandler):
-    """A redirect would carry the key to another host."""
-
-    def redirect_request(self, *_: Any, **__: Any) -> None:
-        return None
 
 
 class Kibana:
@@ -51,7 +45,7 @@ class Kibana:
         self._headers = {"kbn-xsrf": "headwater", "Accept": "application/json"}
         if settings.kibana_key is not None:
             self._headers["Authorization"] = f"ApiKey {_read(settings.kibana_key)}"
-        self._opener: OpenerDirector = build_opener(_NoRedirect(), *_https(settings))
+        self._opener: OpenerDirector = build_opener(NoRedirect(), *_https(settings))
 
     def check(self) -> None:
         """Raise ElasticError unless this is a Kibana that is new enough."""

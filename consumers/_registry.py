@@ -20,10 +20,11 @@ from http.client import HTTPException
 from typing import Any, NamedTuple
 from urllib.error import HTTPError
 from urllib.parse import quote, urlsplit
-from urllib.request import HTTPRedirectHandler, OpenerDirector, Request, build_opener
+from urllib.request import OpenerDirector, Request, build_opener
 
 import tenacity
 
+from consumers._http import NoRedirect
 from stream.arrive.schema import EventSchema, schema_from_text
 from stream.errors import BrokerError, DataError, SchemaError
 
@@ -43,13 +44,6 @@ class Version(NamedTuple):
     id: int
     version: int
     schema: EventSchema
-
-
-class _NoRedirect(HTTPRedirectHandler):
-    """A redirect would carry the password to another host; it ends as an HTTPError instead."""
-
-    def redirect_request(self, *_: Any, **__: Any) -> None:
-        return None
 
 
 class _Refused(Exception):
@@ -88,7 +82,7 @@ class SchemaRegistry:
         self.url = url.rstrip("/")
         self._timeout_s = timeout_s
         self._clock = clock
-        self._opener: OpenerDirector = build_opener(_NoRedirect())
+        self._opener: OpenerDirector = build_opener(NoRedirect())
         self._headers = {"Content-Type": _MEDIA, "Accept": f"{_MEDIA}, application/json"}
         if auth is not None:
             self._headers["Authorization"] = "Basic " + base64.b64encode(":".join(auth).encode()).decode()
