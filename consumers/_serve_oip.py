@@ -32,6 +32,7 @@ from stream.predict.answers import Answers, Batch
 from stream.predict.batch import Columnar
 from stream.predict.plane import Plane
 from stream.predict.quick.plane import Quick, QuickPlane
+from stream.predict.quick.tables import BYTES_MAX
 from stream.predict.refuse import InvalidRequest, UnknownArm
 from stream.predict.served import Served
 from stream.spec_load import event_schema
@@ -161,6 +162,8 @@ class Inference(oip_grpc.GRPCInferenceServiceServicer):
     def infer_now(self, body: bytes) -> bytes | None:
         """What ModelInfer answers, if it can at once; see `_serve_prompt`."""
         begun_ns, now_ms = time.perf_counter_ns(), self._clock.wall_ms()
+        if len(body) > BYTES_MAX:
+            return None  # the thread that receives calls is not for reading it; the pool's reads it once
         asked = None if self._plain is None else self._plain.ask(body)
         if asked is None or self._plain is None:
             message = self._of_one(oip.ModelInferRequest.FromString(body), now_ms, begun_ns, at_once=True)

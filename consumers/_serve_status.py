@@ -48,16 +48,18 @@ def status_of(error: Exception, method: str, request: Any = None) -> tuple[grpc.
         return STATUS[type(error)], error.reason, str(error)
     if isinstance(error, HeadwaterError):
         return grpc.StatusCode.UNAVAILABLE, "server.unavailable", str(error)
-    event_id = event_id_in(request)
+    event_id = event_id_in(method, request)
     about = {"event_id": event_id} if event_id else {}
     log.error("call failed", method=_SHOWN.get(method, method), exc_info=error, **about)
     detail = f"{type(error).__name__}: a bug of the server; its log says more"
     return grpc.StatusCode.INTERNAL, "server.bug", detail
 
 
-def event_id_in(request: Any) -> str:
+def event_id_in(method: str, request: Any) -> str:
     """The id of the one event that a request is about, where its caller gave one."""
     if isinstance(request, bytes):
+        if method != "Predict":
+            return ""
         try:
             request = pb.PredictRequest.FromString(request)
         except DecodeError:
