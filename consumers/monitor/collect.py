@@ -26,6 +26,7 @@ from consumers.settings import Settings
 from consumers.status import counts_of
 from stream.clock import Clock, SystemClock
 from stream.errors import BrokerError, DataError
+from stream.experiment.control import present_shares
 from stream.learn.models import runs_as
 from stream.spec import Spec
 
@@ -184,14 +185,13 @@ class Monitor:
 
     def _arm(self, name: str) -> Arm:
         arm, state, models = self._spec.arms[name], self._fold.state, self._models.newest
-        ended = float(name == state.rest)
         values = {} if models is None else models["values"]
         served = self._metrics.totals.get(("shadow_total" if arm.shadow else "served_total", name), {})
         return {
             "name": name,
             "model": arm.model,
             "runs_as": runs_as(arm.model),
-            "weight": ended if state.ended else state.shares[name],
+            "weight": present_shares(state)[name],
             "shadow": arm.shadow,
             "metrics": {k.removeprefix(f"{name}."): v for k, v in values.items() if k.startswith(f"{name}.")},
             "served": served,

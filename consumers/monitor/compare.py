@@ -21,7 +21,7 @@ from consumers.settings import Settings
 from stream.block import I64
 from stream.errors import BrokerError, DataError
 from stream.experiment.collect import Collector
-from stream.experiment.control import State
+from stream.experiment.control import State, present_shares
 from stream.experiment.measure import METRICS
 from stream.experiment.report import Comparison, Question, Report, analyse
 from stream.join.labels import Label, LabelReader
@@ -162,7 +162,7 @@ class Compare:
     def told(self, state: State) -> Experiment | None:
         """For the page; None where there is nothing to compare and nobody ever changed anything."""
         spec = self._spec
-        shares = {arm: float(arm == state.rest) for arm in spec.arms} if state.ended else dict(state.shares)
+        shares = present_shares(state)
         if sum(s > 0 for s in shares.values()) < 2 and not state.records:
             return None
         return {

@@ -34,7 +34,6 @@ WRITES = {
     "evaluate": ("metrics",),
     "ship": (),
 }
-GROUPS = ("clean", "encode", "join", "learn", "evaluate", "ship")
 STALL_S = 10.0  # records wait, and the step committed nothing
 SILENT_MS = 15_000  # it used to speak
 ASKED_MS = 60_000  # the last answer is younger, or nobody asks

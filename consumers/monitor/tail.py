@@ -17,8 +17,9 @@ from kafka import KafkaAdminClient, KafkaConsumer, TopicPartition
 from kafka.errors import KafkaError
 
 from consumers._kafka import TOPICS, broker_errors, make_admin, make_consumer
-from consumers.monitor.flow import GROUPS, Look
+from consumers.monitor.flow import Look
 from consumers.settings import Settings
+from consumers.status import GROUPS
 from infra.kafka import wait_until_ready
 from stream.clock import Clock, SystemClock
 from stream.errors import BrokerError, TopicMissing

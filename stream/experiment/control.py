@@ -58,6 +58,11 @@ class State:
     records: tuple[Control, ...] = ()
 
 
+def present_shares(state: State) -> dict[str, float]:
+    """Arm → the share of units that it answers now: once the experiment has ended, `rest` answers all."""
+    return {arm: float(arm == state.rest) for arm in state.shares} if state.ended else dict(state.shares)
+
+
 def running_shares(state: State) -> Mapping[str, float]:
     """The shares under which the experiment runs, or ran last."""
     ended = [False, *(r.action in ENDING for r in state.records)]
