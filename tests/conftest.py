@@ -5,9 +5,11 @@ import signal
 import uuid
 import warnings
 from collections.abc import Iterator
+from typing import Any
 
 import hypothesis
 import pytest
+import structlog
 
 with warnings.catch_warnings():  # kafka-python reads its schemas in a deprecated way when it is imported
     warnings.simplefilter("ignore", DeprecationWarning)
@@ -22,6 +24,16 @@ hypothesis.settings.register_profile("explore", derandomize=False, max_examples=
 hypothesis.settings.load_profile("steady")
 
 os.environ["COLUMNS"] = "120"  # tables are as wide wherever the tests run
+
+_configure = structlog.configure
+
+
+def _configure_anew(**how: Any) -> None:
+    """Loggers of modules are kept once used, which would give a test the lines of an earlier one's pipeline."""
+    _configure(**{**how, "cache_logger_on_first_use": False})
+
+
+structlog.configure = _configure_anew
 
 # A shell that starts the tests in the background has them ignore Ctrl-C, and so whatever they start.
 signal.signal(signal.SIGINT, signal.default_int_handler)

@@ -1,12 +1,15 @@
 """One real Elasticsearch for all tests here, secured where it is our own; skipped only where none can be had."""
 
+import json
 import os
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any, NamedTuple
 
 import pytest
 from elasticsearch import Elasticsearch
 
+from consumers.cli import main
 from infra.elastic import USER, Found, find_elastic
 from stream.errors import ElasticError
 
@@ -51,3 +54,36 @@ def write_key(client: Elasticsearch, path: Path, privileges: list[str]) -> Path:
     role = {"ship": {"indices": [{"names": names, "privileges": privileges}]}}
     path.write_text(client.security.create_api_key(name=path.name, role_descriptors=role)["encoded"])
     return path
+
+
+class Ran(NamedTuple):
+    """A command that ended: its exit code, what it said as JSON, and its complaints."""
+
+    code: int
+    out: Any
+    err: str
+
+
+@pytest.fixture
+def elk(
+    elastic: Found,
+    client: Elasticsearch,
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
+) -> Callable[..., Ran]:
+    """`headwater elk … --json` as the administrator, in this process."""
+    for name in ("HEADWATER_KAFKA", "HEADWATER_KIBANA"):
+        monkeypatch.delenv(name, raising=False)
+    if elastic.password:
+        (tmp_path / "key").write_text(client.security.create_api_key(name=f"{USER}-admin")["encoded"])
+        monkeypatch.setenv("HEADWATER_ELASTICSEARCH_KEY", str(tmp_path / "key"))
+
+    def run(*words: str) -> Ran:
+        capsys.readouterr()
+        with pytest.raises(SystemExit) as left:
+            main(["elk", *words, "--elasticsearch", elastic.url, "--json"])
+        said = capsys.readouterr()
+        return Ran(int(left.value.code or 0), json.loads(said.out) if said.out else None, said.err)
+
+    return run

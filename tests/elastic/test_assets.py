@@ -1,51 +1,18 @@
 """The templates are put once, differences are named, and what is taken away is gone."""
 
-import json
 from collections.abc import Callable
-from pathlib import Path
-from typing import Any, NamedTuple
 
 import pytest
 from elasticsearch import Elasticsearch
 
 from consumers._ship_assets import data_streams, put
 from consumers.cli import main
-from infra.elastic import USER, Found
 from stream.errors import ElasticError
 from stream.ship.assets import assets
 from stream.ship.datasets import DATASETS
+from tests.elastic.conftest import Ran
 
 pytestmark = pytest.mark.slow
-
-
-class Ran(NamedTuple):
-    code: int
-    out: Any
-    err: str
-
-
-@pytest.fixture
-def elk(
-    elastic: Found,
-    client: Elasticsearch,
-    tmp_path: Path,
-    capsys: pytest.CaptureFixture[str],
-    monkeypatch: pytest.MonkeyPatch,
-) -> Callable[..., Ran]:
-    """`headwater elk … --json` as the administrator."""
-    monkeypatch.delenv("HEADWATER_KAFKA", raising=False)
-    if elastic.password:
-        (tmp_path / "key").write_text(client.security.create_api_key(name=f"{USER}-admin")["encoded"])
-        monkeypatch.setenv("HEADWATER_ELASTICSEARCH_KEY", str(tmp_path / "key"))
-
-    def run(*words: str) -> Ran:
-        capsys.readouterr()
-        with pytest.raises(SystemExit) as left:
-            main(["elk", *words, "--elasticsearch", elastic.url, "--json"])
-        said = capsys.readouterr()
-        return Ran(int(left.value.code or 0), json.loads(said.out) if said.out else None, said.err)
-
-    return run
 
 
 def done(ran: Ran) -> set[str]:

@@ -1,30 +1,20 @@
 """`headwater elk` with a Kibana beside a real Elasticsearch; Kibana's part is played by a local server."""
 
-import json
 from collections.abc import Callable, Iterator
-from pathlib import Path
-from typing import Any, NamedTuple
 
 import pytest
 from elasticsearch import Elasticsearch
 
 from consumers._ship_assets import put
-from consumers.cli import main
-from infra.elastic import USER, Found
 from stream.errors import DataError, ElasticError
 from stream.ship.assets import assets
 from stream.ship.datasets import DATASETS
 from stream.ship.kibana.objects import objects
 from stream.ship.kibana.rules import rules
+from tests.elastic.conftest import Ran
 from tests.unit.kibana_server import KibanaServer, kibana_server
 
 pytestmark = pytest.mark.slow
-
-
-class Ran(NamedTuple):
-    code: int
-    out: Any
-    err: str
 
 
 @pytest.fixture
@@ -34,27 +24,11 @@ def server() -> Iterator[KibanaServer]:
 
 
 @pytest.fixture
-def elk(
-    server: KibanaServer,
-    elastic: Found,
-    client: Elasticsearch,
-    tmp_path: Path,
-    capsys: pytest.CaptureFixture[str],
-    monkeypatch: pytest.MonkeyPatch,
-) -> Callable[..., Ran]:
-    """The command as the administrator, its answer as JSON."""
-    monkeypatch.delenv("HEADWATER_KIBANA", raising=False)
-    if elastic.password:
-        (tmp_path / "key").write_text(client.security.create_api_key(name=f"{USER}-elk")["encoded"])
-        monkeypatch.setenv("HEADWATER_ELASTICSEARCH_KEY", str(tmp_path / "key"))
+def elk(elk: Callable[..., Ran], server: KibanaServer) -> Callable[..., Ran]:
+    """The command, with a Kibana."""
 
     def run(word: str, *more: str, kibana: str = server.url) -> Ran:
-        capsys.readouterr()
-        there = ["--kibana", kibana] if kibana else []
-        with pytest.raises(SystemExit) as left:
-            main(["elk", word, "--elasticsearch", elastic.url, *there, "--json", *more])
-        said = capsys.readouterr()
-        return Ran(int(left.value.code or 0), json.loads(said.out) if said.out else None, said.err)
+        return elk(word, *(["--kibana", kibana] if kibana else []), *more)
 
     return run
 
