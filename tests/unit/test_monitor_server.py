@@ -161,16 +161,24 @@ def test_so_many_pages_may_watch_and_no_more_and_a_closed_one_makes_room(ask: As
 # -- strangers -------------------------------------------------------------------------------------------
 
 
+PAGES = (("GET", "/"), ("GET", "/api/state"), ("GET", "/static/app.js"))
+
+
 @pytest.mark.parametrize(
-    "host",
-    ["evil.example", "evil.example:8600", "127.0.0.1.evil.example", "10.0.0.1", "", "[::1", "localhost@evil", None],
+    "host", ["evil.example", "evil.example:8600", "127.0.0.1.evil.example", "10.0.0.1", "", "[::1", "localhost@evil"]
 )
-def test_a_host_that_is_none_of_ours_sees_nothing(ask: Asked, host: str | None) -> None:
-    for method, path in (("GET", "/"), ("GET", "/api/state"), ("GET", "/static/app.js"), ("POST", "/api/replay")):
+def test_a_host_that_is_none_of_ours_sees_nothing(ask: Asked, host: str) -> None:
+    for method, path in (*PAGES, ("POST", "/api/replay")):
         status, found, _ = ask(method, path, {"code": "a.b"}, Host=host)
-        assert status == 421 or (host in ("", None, "localhost@evil") and status == 400)
-        if status == 421:
-            assert found["error"].startswith("Host:")
+        assert status == 421
+        assert found["error"].startswith("Host:")
+    assert ask.source.done == []
+
+
+def test_a_request_that_names_no_host_sees_nothing(ask: Asked) -> None:
+    """Without a body: the server hangs up on it before it reads one, and what it left unread would reset the line."""
+    for method, path in (*PAGES, ("POST", "/api/replay")):
+        assert ask(method, path, Host=None)[0] == 400
     assert ask.source.done == []
 
 
