@@ -181,22 +181,27 @@ def table_search(table: Mapping[str, Any], span: Span) -> Search:
 
 
 def rule_search(rule: Mapping[str, Any], now_ms: int, pipelines: tuple[str, ...]) -> Search:
-    """The search that a rule of type .es-query with groups makes when it runs at `now_ms`."""
+    """The search that a rule of type .es-query makes when it runs at `now_ms`."""
     params = rule["params"]
     since_ms = now_ms - params["timeWindowSize"] * TIMES[params["timeWindowUnit"]]
     literal = json.loads(params["esQuery"])["query"]
     query = {"bool": {"filter": [literal, *Span(since_ms, now_ms, pipelines).filters()]}}
     measure = {} if params["aggType"] == "count" else {"value": {params["aggType"]: {"field": params["aggField"]}}}
-    groups = {"terms": {"field": params["termField"], "size": params["termSize"]}, "aggs": measure}
-    assert params["groupBy"] == "top"
-    return Search(",".join(params["index"]), {"size": params["size"], "query": query, "aggs": {"groups": groups}})
+    body = {"size": params["size"], "query": query}
+    if params["groupBy"] == "top":
+        groups = {"terms": {"field": params["termField"], "size": params["termSize"]}, "aggs": measure}
+        return Search(",".join(params["index"]), {**body, "aggs": {"groups": groups}})
+    assert (params["groupBy"], params["aggType"]) == ("all", "count")
+    return Search(",".join(params["index"]), {**body, "track_total_hits": True})
 
 
 def firing(rule: Mapping[str, Any], answer: Mapping[str, Any]) -> list[str]:
-    """The groups that meet the rule's condition."""
+    """The groups that meet the rule's condition; "all documents" where it has none."""
     params = rule["params"]
     [threshold] = params["threshold"]
     meets = {">": lambda v: v > threshold, "<": lambda v: v < threshold}[params["thresholdComparator"]]
+    if params["groupBy"] == "all":
+        return ["all documents"] if meets(answer["hits"]["total"]["value"]) else []
     buckets = answer["aggregations"]["groups"]["buckets"]
     values = {b["key"]: b["doc_count"] if params["aggType"] == "count" else b["value"]["value"] for b in buckets}
     return sorted(key for key, value in values.items() if value is not None and meets(value))

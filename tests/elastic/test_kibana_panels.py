@@ -156,7 +156,7 @@ def test_the_fields_of_a_rule_have_documents(name: str, shipped: Shipped) -> Non
     params = BY_KEY[name]["params"]
     literal = json.loads(params["esQuery"])["query"]
     terms = [c for c in literal["bool"]["filter"] if "term" in c]
-    named = [*fields_of(literal), params["termField"], *([params["aggField"]] if "aggField" in params else [])]
+    named = [*fields_of(literal), *(params[n] for n in ("termField", "aggField") if n in params)]
     lacking = [n for n in named if not shipped.having(",".join(params["index"]), n, *terms)]
     assert lacking == []
 
@@ -169,6 +169,7 @@ def test_the_demo_s_drained_arm_fires_the_guardrail_and_nothing_else_is_wrong(sh
     assert fired["guardrail"] == [shipped.spec.name]
     assert not fired["sample-ratio"]
     assert not fired["lag-stall"]
+    assert not fired["silence"]
 
 
 # -- planted ---------------------------------------------------------------------------------------------
@@ -193,6 +194,7 @@ def test_each_rule_fires_on_a_planted_case_and_not_before(client: Elasticsearch,
         "drift": metric(spec, "prequential", "tree", drift_adwin=1.0, drift_adwin_new=1.0),
         "sample-ratio": metric(spec, "sample_ratio", p_value=1e-5, exposures=100.0),
         "guardrail": change("guardrail", now_ms),
+        "silence": None,  # nothing more comes
     }
     right = {
         "error-rate": metric(spec, "counts", events_in=10.0, error_rate=0.01),
@@ -201,6 +203,7 @@ def test_each_rule_fires_on_a_planted_case_and_not_before(client: Elasticsearch,
         "drift": metric(spec, "prequential", "tree", drift_adwin=1.0, drift_adwin_new=0.0),
         "sample-ratio": metric(spec, "sample_ratio", p_value=0.4, exposures=100.0),
         "guardrail": change("ramp", now_ms),
+        "silence": metric(spec, "counts", events_in=10.0, error_rate=0.0),
     }
     assert set(wrong) == set(right) == set(BY_KEY)
     planted = tuple(f"planted-{name}" for name in BY_KEY)  # a pipeline for each, so that its alert is told apart
@@ -215,13 +218,16 @@ def test_each_rule_fires_on_a_planted_case_and_not_before(client: Elasticsearch,
     assert fired(now_ms) == {name: [] for name in BY_KEY}
     for pipeline in planted:
         name = pipeline.removeprefix("planted-")
-        send(client, pipeline, wrong[name][0], [wrong[name][1]], now_ms)
+        if (planted_ := wrong[name]) is not None:
+            send(client, pipeline, planted_[0], [planted_[1]], now_ms)
     # One good look within the time is enough for these: what is caught up now and then is not stuck.
     lasting = {"freshness", "lag-stall"}
     whose = {"lag-stall": "planted-lag-stall join", "drift": "planted-drift tree"}
-    told = {name: [whose.get(name, f"planted-{name}")] for name in BY_KEY}
+    told = {name: [whose.get(name, f"planted-{name}")] for name in BY_KEY} | {"silence": []}
     assert fired(now_ms + 100) == {n: [] if n in lasting else w for n, w in told.items()}
     minutes = {n: BY_KEY[n]["params"]["timeWindowSize"] for n in lasting}
     for name in lasting:  # until the good look lies too far back
         assert fired(now_ms - 59_000 + minutes[name] * 60_000)[name] == told[name]
-    assert fired(now_ms + 20 * 60_000) == {name: [] for name in BY_KEY}
+    silent = BY_KEY["silence"]["params"]["timeWindowSize"] * 60_000
+    assert fired(now_ms + silent - 1_000)["silence"] == []
+    assert fired(now_ms + 20 * 60_000) == {name: [] for name in BY_KEY} | {"silence": ["all documents"]}

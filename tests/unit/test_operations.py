@@ -15,7 +15,7 @@ from stream import errors
 
 ROOT = Path(__file__).parents[2]
 PAGE = (ROOT / "docs/operations.md").read_text()
-ALERTS = ("error-rate", "freshness", "lag-stall", "drift", "sample-ratio", "guardrail")
+ALERTS = ("error-rate", "freshness", "lag-stall", "drift", "sample-ratio", "guardrail", "silence")
 MADE = {"Counter": "_total", "CounterMetricFamily": "_total", "Gauge": "", "GaugeMetricFamily": "", "Histogram": ""}
 
 

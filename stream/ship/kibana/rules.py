@@ -66,6 +66,12 @@ def rules() -> list[Rule]:
             [_is("event.action", "guardrail")],
             _above("count", "", ">", T.guardrails, T.guardrail_minutes, PIPELINE),
         ),
+        _rule(
+            "5b1f7a52-6d0e-4c8b-9a35-0d2c4e1f7a07", "silence", "headwater-overview",
+            f"No pipeline has told of itself for {T.silence_minutes} minutes", "metrics",
+            [_is("headwater.metric.kind", "counts")],
+            _above("count", "", "<", T.documents, T.silence_minutes, None),
+        ),
     ]  # fmt: skip
 
 
@@ -73,14 +79,18 @@ def _is(field: str, value: str) -> dict[str, Any]:
     return {"term": {field: value}}
 
 
-def _above(aggregation: str, field: str, comparator: str, threshold: float, minutes: int, group: str) -> dict[str, Any]:
-    """What is measured over the last minutes, and compared, for each value of `group`."""
+def _above(
+    aggregation: str, field: str, comparator: str, threshold: float, minutes: int, group: str | None
+) -> dict[str, Any]:
+    """What is measured over the last minutes, and compared: for each value of `group`, or of all documents at once.
+
+    A group without documents is none, so only of all at once can it be told that there are too few.
+    """
+    groups = {"groupBy": "all"} if group is None else {"groupBy": "top", "termField": group, "termSize": GROUPS_MAX}
     return {
         "aggType": aggregation,
         **({"aggField": field} if field else {}),
-        "groupBy": "top",
-        "termField": group,
-        "termSize": GROUPS_MAX,
+        **groups,
         "thresholdComparator": comparator,
         "threshold": [threshold],
         "timeWindowSize": minutes,

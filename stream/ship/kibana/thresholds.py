@@ -21,6 +21,8 @@ class Thresholds:
     sample_ratio_minutes: int = 10
     guardrails: float = 0.0
     guardrail_minutes: int = 15
+    documents: float = 1.0
+    silence_minutes: int = 3
 
 
 THRESHOLDS = Thresholds()
