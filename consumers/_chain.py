@@ -13,7 +13,7 @@ from kafka.structs import OffsetAndMetadata
 
 from consumers._busy import Busy
 from consumers._front import Front
-from consumers._kafka import Out, check_offset, group_offsets, lag, make_consumer, read_range
+from consumers._kafka import Out, check_offset, consuming, group_offsets, lag, read_range
 from consumers._metric import metric_out
 from consumers._otel import spans_of
 from consumers.clean import dead_letter
@@ -103,15 +103,12 @@ class Pipeline:
         """Fused with learn: read what the training log holds beyond the snapshot, then go on by function call."""
         if self._learn is None:
             return
-        consumer = make_consumer(self._settings, None, batches=True)
-        try:
+        with consuming(self._settings, batches=True) as consumer:
             consumer.assign([self._log])
             start, end = self._start_of_log(consumer), consumer.end_offsets([self._log])[self._log]
             for records in read_range(consumer, self._log, start, end):
                 self._learn_records(records)
                 self._learn.maybe_snapshot(caught_up=False)
-        finally:
-            consumer.close(autocommit=False, timeout_ms=2000)
 
     def _start_of_log(self, consumer: KafkaConsumer) -> int:
         """Where the learner goes on in the training log. Raises OffsetLost when that is no longer there."""

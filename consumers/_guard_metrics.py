@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from kafka import KafkaProducer
 
 from consumers._checkpoint import wait
-from consumers._kafka import Out, broker_errors, make_consumer, make_producer
+from consumers._kafka import Out, broker_errors, consuming, make_producer
 from consumers._metric import metric_out
 from consumers.settings import Settings
 from stream.clock import Clock, SystemClock
@@ -37,12 +37,8 @@ class Teller:
         self._silent = not self._can_tell()
 
     def _can_tell(self) -> bool:
-        with broker_errors(self._settings):
-            consumer = make_consumer(self._settings, None)
-            try:
-                return self._spec.topic("metrics") in consumer.topics()
-            finally:
-                consumer.close(autocommit=False, timeout_ms=1000)
+        with broker_errors(self._settings), consuming(self._settings) as consumer:
+            return self._spec.topic("metrics") in consumer.topics()
 
     def tell(self, findings: Sequence[Finding]) -> None:
         """Raises BrokerError when they are not taken."""

@@ -73,6 +73,16 @@ def make_consumer(settings: Settings, group: str | None, batches: bool = False) 
     return hand_over_batches(consumer) if batches else consumer
 
 
+@contextmanager
+def consuming(settings: Settings, group: str | None = None, batches: bool = False) -> Iterator[KafkaConsumer]:
+    """A consumer, closed in the end; it never commits by itself."""
+    consumer = make_consumer(settings, group, batches)
+    try:
+        yield consumer
+    finally:
+        consumer.close(autocommit=False, timeout_ms=2000)
+
+
 def make_producer(settings: Settings, transactional_id: str | None = None) -> KafkaProducer:
     """An idempotent producer; transactional when it has an id, by which a newer one fences this one out."""
     return KafkaProducer(
@@ -226,11 +236,8 @@ def group_offsets(settings: Settings, group: str) -> dict[TopicPartition, Offset
 
 def end_offsets(settings: Settings, partitions: Iterable[TopicPartition]) -> dict[TopicPartition, int]:
     """Where committed records of the partitions end now."""
-    consumer = make_consumer(settings, None)
-    try:
+    with consuming(settings) as consumer:
         return dict(consumer.end_offsets(list(partitions)))
-    finally:
-        consumer.close(autocommit=False, timeout_ms=2000)
 
 
 def lag(settings: Settings, read_to: Mapping[TopicPartition, int]) -> int:

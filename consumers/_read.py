@@ -6,7 +6,7 @@ from typing import Any
 from kafka import KafkaConsumer
 
 import schemas
-from consumers._kafka import broker_errors, make_consumer, partitions_of
+from consumers._kafka import broker_errors, consuming, partitions_of
 from consumers.settings import Settings
 from stream.arrive.framing import Decoder
 from stream.arrive.reject import Reject
@@ -28,12 +28,8 @@ def read_topic(
 
     With `follow`, go on for as long as it returns true.
     """
-    with broker_errors(settings):
-        consumer = make_consumer(settings, None)
-        try:
-            yield from read_with(consumer, spec.topic(suffix), settings, follow, last)
-        finally:
-            consumer.close(autocommit=False, timeout_ms=2000)
+    with broker_errors(settings), consuming(settings) as consumer:
+        yield from read_with(consumer, spec.topic(suffix), settings, follow, last)
 
 
 def read_with(

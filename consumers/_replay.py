@@ -22,6 +22,7 @@ from consumers._kafka import (
     Out,
     TopicPartition,
     broker_errors,
+    consuming,
     make_consumer,
     make_producer,
     partitions_of,
@@ -138,37 +139,33 @@ def replay_picked(
     """
     group, wanted, counts = f"{spec.name}.replay", sorted(set(offsets)), Counter[str]()
     before = stays = found = 0
-    with broker_errors(settings):
-        consumer = make_consumer(settings, group)
+    with broker_errors(settings), consuming(settings, group) as consumer:
+        producer = make_producer(settings, group)
         try:
-            producer = make_producer(settings, group)
-            try:
-                producer.init_transactions()  # fences others out; only then it is certain what was sent
-                tp, sent, end = _begin(consumer, spec, settings)
-                watchdog = watchdog or Watchdog()
-                for records in _all(consumer, tp, sent.start, end) if code else _picked(consumer, tp, wanted, end):
-                    outs = []
-                    offsets_sent = set(sent.offsets)
-                    for offset, dead in _letters(records):
-                        if code and dead["code"] != code:
-                            continue
-                        found += 1
-                        if sent.has(offset, dead["code"]):
-                            before += 1
-                        elif not _goes_back(spec, dead):
-                            stays += 1
-                        else:
-                            counts[dead["code"]] += 1
-                            outs.append(_out(dead))
-                            offsets_sent |= set() if code else {offset}
-                    codes = {**sent.codes, code: records[-1].offset + 1} if code else sent.codes
-                    sent = Sent(sent.start, codes, frozenset(offsets_sent))
-                    if outs:
-                        _checkpoint.commit(producer, consumer, outs, {tp: sent.mark()}, watchdog, settings)
-            finally:
-                producer.close(timeout=5)
+            producer.init_transactions()  # fences others out; only then it is certain what was sent
+            tp, sent, end = _begin(consumer, spec, settings)
+            watchdog = watchdog or Watchdog()
+            for records in _all(consumer, tp, sent.start, end) if code else _picked(consumer, tp, wanted, end):
+                outs = []
+                offsets_sent = set(sent.offsets)
+                for offset, dead in _letters(records):
+                    if code and dead["code"] != code:
+                        continue
+                    found += 1
+                    if sent.has(offset, dead["code"]):
+                        before += 1
+                    elif not _goes_back(spec, dead):
+                        stays += 1
+                    else:
+                        counts[dead["code"]] += 1
+                        outs.append(_out(dead))
+                        offsets_sent |= set() if code else {offset}
+                codes = {**sent.codes, code: records[-1].offset + 1} if code else sent.codes
+                sent = Sent(sent.start, codes, frozenset(offsets_sent))
+                if outs:
+                    _checkpoint.commit(producer, consumer, outs, {tp: sent.mark()}, watchdog, settings)
         finally:
-            consumer.close(autocommit=False, timeout_ms=2000)
+            producer.close(timeout=5)
     return Replayed(dict(counts), before, stays, 0 if code else len(wanted) - found)
 
 

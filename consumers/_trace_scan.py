@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 from kafka import KafkaConsumer, TopicPartition
 
-from consumers._kafka import make_consumer, partitions_of, read_range
+from consumers._kafka import consuming, make_consumer, partitions_of, read_range
 from consumers.settings import Settings
 from stream.arrive.records import Record, Records
 from stream.errors import BrokerError
@@ -115,8 +115,7 @@ def one(settings: Settings, places: Sequence[tuple[TopicPartition, int]]) -> Ite
 
     What is no longer there is passed over.
     """
-    consumer = make_consumer(settings, None)
-    try:
+    with consuming(settings) as consumer:
         for number, (tp, offset) in enumerate(places):
             consumer.assign([tp])
             first, end = consumer.beginning_offsets([tp])[tp], consumer.end_offsets([tp])[tp]
@@ -131,5 +130,3 @@ def one(settings: Settings, places: Sequence[tuple[TopicPartition, int]]) -> Ite
                     break
                 if time.monotonic() > until_s:
                     raise BrokerError(f"{tp.topic} partition {tp.partition}: no record for {ONE_S_MAX:g} s at {offset}")
-    finally:
-        consumer.close(autocommit=False, timeout_ms=2000)

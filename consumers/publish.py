@@ -17,7 +17,7 @@ from typing import Any
 import fastavro
 
 import schemas
-from consumers._kafka import broker_errors, make_consumer, make_producer, partitions_of
+from consumers._kafka import broker_errors, consuming, make_producer, partitions_of
 from consumers._pace import Pace
 from consumers._registry import SchemaRegistry
 from consumers._rows import MISSING, Rows, field_name, field_value, label_value, to_epoch
@@ -231,11 +231,8 @@ def _send_all(
 
 
 def _check_topics(spec: Spec, settings: Settings) -> None:
-    consumer = make_consumer(settings, None)
-    try:
+    with consuming(settings) as consumer:
         partitions_of(consumer, [spec.topic("events"), spec.topic("labels")], settings)
-    finally:
-        consumer.close(autocommit=False, timeout_ms=2000)
 
 
 def _check_registry_id(spec: Spec, settings: Settings, registry_id: int | None) -> None:

@@ -11,7 +11,7 @@ from typing import Any
 
 import schemas
 from consumers._follow import folder_of
-from consumers._kafka import broker_errors, make_consumer, make_producer
+from consumers._kafka import broker_errors, consuming, make_producer
 from consumers._pin import pin_key
 from consumers._read import read_with
 from consumers.settings import Settings
@@ -44,12 +44,8 @@ class Rollback:
 
     def __init__(self, spec: Spec, settings: Settings) -> None:
         self._spec, self._settings = spec, settings
-        with broker_errors(settings):
-            consumer = make_consumer(settings, None)
-            try:
-                records = list(read_with(consumer, spec.topic("models"), settings, last=RECORDS_READ))
-            finally:
-                consumer.close(autocommit=False, timeout_ms=2000)
+        with broker_errors(settings), consuming(settings) as consumer:
+            records = list(read_with(consumer, spec.topic("models"), settings, last=RECORDS_READ))
         found = [r for r in records if r.key != pin_key(spec)]
         if not found:
             raise SnapshotError(f"{spec.topic('models')}: no snapshot was announced yet; nothing to go back to")

@@ -10,7 +10,7 @@ from collections import Counter
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
-from consumers._kafka import broker_errors, groups_offsets, make_consumer
+from consumers._kafka import broker_errors, consuming, groups_offsets
 from consumers._pin import pin_key
 from consumers._read import decoder_for, read_with
 from consumers.settings import Settings
@@ -83,18 +83,14 @@ class Status:
 
 def status(spec: Spec, settings: Settings) -> Status:
     """Read everything once. Raises BrokerError or TopicMissing."""
-    with broker_errors(settings):
-        consumer = make_consumer(settings, None)
-        try:
-            models, metrics = (
-                list(read_with(consumer, spec.topic(t), settings, last=last))
-                for t, last in (("models", MODELS_READ), ("metrics", METRICS_READ))
-            )  # before the offsets: so what a model has learned, the counts have too
-            found = groups_offsets(settings, [f"{spec.name}.{g}" for g in GROUPS])
-            offsets = {g: marks for g in GROUPS if (marks := found[f"{spec.name}.{g}"])}
-            ends = consumer.end_offsets([tp for marks in offsets.values() for tp in marks]) if offsets else {}
-        finally:
-            consumer.close(autocommit=False, timeout_ms=2000)
+    with broker_errors(settings), consuming(settings) as consumer:
+        models, metrics = (
+            list(read_with(consumer, spec.topic(t), settings, last=last))
+            for t, last in (("models", MODELS_READ), ("metrics", METRICS_READ))
+        )  # before the offsets: so what a model has learned, the counts have too
+        found = groups_offsets(settings, [f"{spec.name}.{g}" for g in GROUPS])
+        offsets = {g: marks for g in GROUPS if (marks := found[f"{spec.name}.{g}"])}
+        ends = consumer.end_offsets([tp for marks in offsets.values() for tp in marks]) if offsets else {}
     steps = {}
     for group, marks in offsets.items():
         by = {f"{tp.topic}-{tp.partition}": max(0, ends[tp] - mark.offset) for tp, mark in marks.items()}

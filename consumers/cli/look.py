@@ -65,22 +65,18 @@ def tail(
 
 def _records(spec: "Spec", settings: "Settings", suffix: str, last: int, follow: bool) -> Iterator[Any]:
     """The `last` newest committed records over all partitions, by time; then, with `follow`, what comes."""
-    from consumers._kafka import broker_errors, make_consumer, partitions_of
+    from consumers._kafka import broker_errors, consuming, partitions_of
 
-    with broker_errors(settings):
-        consumer = make_consumer(settings, None)
-        try:
-            partitions = partitions_of(consumer, [spec.topic(suffix)], settings)
-            consumer.assign(partitions)
-            ends = consumer.end_offsets(partitions)
-            yield from _newest(consumer, ends, last)
-            for tp, end in ends.items():
-                consumer.seek(tp, end)
-            while follow:
-                for records in consumer.poll(timeout_ms=200).values():
-                    yield from records
-        finally:
-            consumer.close(autocommit=False, timeout_ms=2000)
+    with broker_errors(settings), consuming(settings) as consumer:
+        partitions = partitions_of(consumer, [spec.topic(suffix)], settings)
+        consumer.assign(partitions)
+        ends = consumer.end_offsets(partitions)
+        yield from _newest(consumer, ends, last)
+        for tp, end in ends.items():
+            consumer.seek(tp, end)
+        while follow:
+            for records in consumer.poll(timeout_ms=200).values():
+                yield from records
 
 
 def _newest(consumer: Any, ends: dict[Any, int], last: int) -> list[Any]:

@@ -1,6 +1,7 @@
 """What a guard finds becomes metric records: finite, told apart by guardrail, and sent only when something is new."""
 
 import math
+from contextlib import nullcontext
 from typing import Any
 
 import pytest
@@ -69,7 +70,7 @@ def test_only_what_is_new_is_sent_and_nothing_without_the_topic(
     topic: bool, spec: Spec, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     fake = Fake({spec.topic("metrics")} if topic else set())
-    monkeypatch.setattr(_guard_metrics, "make_consumer", lambda *_: fake)
+    monkeypatch.setattr(_guard_metrics, "consuming", lambda *_: nullcontext(fake))
     monkeypatch.setattr(_guard_metrics, "make_producer", lambda *_: fake)
     teller = Teller(spec, Settings())
     for seen in ([finding()], [finding()], [], [finding(n=8), finding("log_loss", 0.1)], [finding(n=8), finding(n=0)]):
