@@ -2,31 +2,38 @@
 
     python -m benchmarks.swaps [--short] [--json] [--only swaps|fresh] [--ghz PATH]
 
-Swaps: the server in a process of its own, calls at a fixed rate; phases without swaps, with 50 a second and with 4 a
-second, which is what a pipeline does that writes a snapshot each 250 ms, take turns. A swap is what the follower does:
-read the snapshot from disk, verify it, restore every arm, try each, replace the model. Memory
-is the process's resident set, after a tenth of the swaps and at the end. Freshness: broker, pipeline and server as real
+Swaps: the server in a process of its own, calls at a fixed rate; half seconds without swaps, with 50 a second and with
+4 a second, which is what a pipeline does that writes a snapshot each 250 ms, take turns while the calls go on, so that
+what else the machine does meets all three alike. A call counts to the half second in which it began; of each 15 s the
+p99 of the three is compared, and the median of these is shown. A swap is what the follower does: read the snapshot from
+disk, verify it, restore every arm, try each, replace the model. Memory is the process's resident set, after a tenth of
+the swaps and at the end. Freshness: broker, pipeline and server as real
 processes, flights and their labels at a steady rate for ten minutes; the time from the broker taking a label to the
 first answer of a model that had learned it. The short form, at most 60 s, makes 200 swaps and measures 20 s of labels.
 """
 
 import argparse
+import math
 import os
 import statistics
 import subprocess
 import sys
 import tempfile
+import threading
 import time
 from contextlib import ExitStack
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 from benchmarks._ghz import by_ghz, find_ghz, protoset
 from benchmarks._report import Row, quiet_log, report
 from benchmarks._rows import EXAMPLE, flights
 from benchmarks._serve import learned, make_server, pipeline, request_of
 from benchmarks.serve import by_grpcio
+from consumers._follow import Announced, step_back
 from consumers._kafka import create_topics
 from consumers._supervise import Supervisor
 from consumers.demo.asker import Asker
@@ -40,25 +47,30 @@ from infra.kafka import LocalBroker, free_port
 from schemas import headwater_pb2 as pb
 from stream.learn.arms import digest
 from stream.learn.warm import warm
-from stream.predict.served import MODEL, served_of
 from stream.registry import snapshot as snapshots
+from stream.spec import Spec
 from stream.spec_load import load_spec
 
 ROOT = Path(__file__).resolve().parents[1]
 ROWS, RATE = 5_000, 300  # flights learned by the model; calls a second while it is replaced
-PHASE_S = 4.0  # of one phase
-PACES = {"quiet": 0.0, "50 swaps/s": 0.02, "4 swaps/s": 0.25}  # seconds between two swaps
+SLOT_S, ROUND_S = 0.5, 15  # how long one pace holds; of one comparison
+PACES = {"no swaps": 0.0, "50 swaps/s": 0.02, "4 swaps/s": 0.25}  # seconds between two swaps
 LABELS_A_SECOND = 300
 
 
-# -- the server: reads how many swaps it is to make, line by line, and says when they are made -------------------------
+# -- the server: replaces its model while standard input is open, and says how often it has ---------------------------
+
+
+def pace_at(now_s: float) -> str:
+    """The pace that holds at a time, in seconds since the epoch."""
+    return list(PACES)[int(now_s / SLOT_S) % len(PACES)]
 
 
 def serve(folder: Path) -> int:
-    """Serve, and replace the model as standard input says."""
+    """Serve, and replace the model as the clock says, from the first line of standard input to its end."""
     quiet_log()
     spec, rows = pipeline(), flights(ROWS)
-    paths = []
+    written = []
     for generation, count in enumerate((ROWS // 2, ROWS)):
         states = learned(spec, rows.head(count)).arms.states()
         through = {"label_offset": count - 1, "label_time_ms": 0, "label_published_ms": 0}
@@ -66,24 +78,35 @@ def serve(folder: Path) -> int:
             "generation": generation, "spec_hash": spec.hash, "pipeline": spec.name, "training_offset": count,
             "rows": count, "state_hash": digest(states), "through": through, "as_of_ms": 0,
         }  # fmt: skip
-        paths.append(snapshots.write(folder, states, meta, 3).path)
+        written.append(snapshots.write(folder, states, meta, 3))
     server = make_server(spec, rows)
     port = server.listen("127.0.0.1:0")
     server.server.tell(True)
     settle()
     print(port, flush=True)
-    generation, spec_hash = 2, spec.hash
-    for line in sys.stdin:
-        count, pace_s = line.split()
-        for _ in range(int(count)):
-            begun_s = time.monotonic()
-            found = served_of(spec, snapshots.read(paths[generation % 2], spec_hash, MODEL))
-            server.plane.swap(replace(found, generation=generation))
-            generation += 1
-            time.sleep(max(0.0, float(pace_s) - (time.monotonic() - begun_s)))
-        print("done", flush=True)
+    step_back()  # as the follower's thread does
+    announced, records = Announced(spec), [_record(spec, found) for found in written]
+    over = threading.Event()
+    sys.stdin.readline()
+    threading.Thread(target=lambda: (sys.stdin.read(), over.set()), daemon=True).start()
+    made = 0
+    while not over.is_set():
+        now_s = time.time()
+        pace_s, slot_ends_s = PACES[pace_at(now_s)], (int(now_s / SLOT_S) + 1) * SLOT_S
+        if pace_s:
+            found = announced.load(records[made % 2])
+            server.plane.swap(replace(found, generation=made + 2))
+            made += 1
+        time.sleep(max(0.0, min(slot_ends_s, now_s + (pace_s or SLOT_S)) - time.time()))
+    print(made, flush=True)
     server.close()
     return 0
+
+
+def _record(spec: Spec, found: snapshots.Snapshot) -> dict[str, Any]:
+    """What of a record of the models topic is needed to load what it announces."""
+    uri = found.path.resolve().as_uri()
+    return {"uri": uri, "sha256": found.sha256, "spec_hash": spec.hash, "pinned": False, "as_of_ms": 0}
 
 
 # -- swaps ---------------------------------------------------------------------------------------------
@@ -96,8 +119,10 @@ def resident_mib(pid: int) -> float:
 
 def swaps(short: bool, ghz: str | None, told: Any) -> list[Row]:
     """Memory, p99 and failed calls over all the swaps."""
-    total = 200 if short else 10_000
-    phase_s = 1.0 if short else PHASE_S
+    total = 150 if short else 10_000
+    seconds = 3 if short else ROUND_S
+    a_second = sum(SLOT_S // pace_s for pace_s in PACES.values() if pace_s) / (SLOT_S * len(PACES))
+    rounds = math.ceil(total / a_second / seconds)
     request = request_of(flights(20))
     with tempfile.TemporaryDirectory() as folder:
         body, schema = Path(folder, "body"), Path(folder, "schema")
@@ -109,44 +134,35 @@ def swaps(short: bool, ghz: str | None, told: Any) -> list[Row]:
             assert child.stdin is not None
             assert child.stdout is not None
             port = int(child.stdout.readline())
-            calls = round(RATE * phase_s)
-            load(port, calls, 8, RATE)
-            p99: dict[str, list[float]] = {kind: [] for kind in PACES}
-            done, warm_mib, failed = 0, 0.0, 0.0
-            while done < total:
-                for kind in list(PACES)[:: -1 if len(p99["quiet"]) % 2 else 1]:
-                    pace_s = PACES[kind]
-                    now = min(round(phase_s / pace_s), total - done) if pace_s else 0
-                    if pace_s and not now:
-                        continue  # all are done
-                    if now:
-                        child.stdin.write(f"{now} {pace_s}\n")
-                        child.stdin.flush()
-                    seen = load(port, calls, 8, RATE)
-                    p99[kind].append(seen["p99"])
-                    failed += seen["failed"]
-                    if now:
-                        assert child.stdout.readline() == "done\n"
-                        done += now
-                        if not warm_mib and done >= total / 10:
-                            warm_mib = resident_mib(child.pid)
-                told(f"{done} of {total} swaps, {resident_mib(child.pid):.0f} MiB")
+            load(port, RATE * seconds, 8, RATE)
+            child.stdin.write("begin\n")
+            child.stdin.flush()
+            p99: list[dict[str, float]] = []
+            warm_mib, failed = 0.0, 0
+            for number in range(rounds):
+                seen = load(port, RATE * seconds, 8, RATE)
+                failed += seen.failed
+                begun = np.array([pace_at(s) for s in seen.begun_s])
+                p99.append({pace: float(np.quantile(seen.took_ms[begun == pace], 0.99)) for pace in PACES})
+                if not warm_mib and number + 1 >= rounds / 10:
+                    warm_mib = resident_mib(child.pid)
+                told(f"{number + 1} of {rounds} rounds, {resident_mib(child.pid):.0f} MiB")
             end_mib = resident_mib(child.pid)
             child.stdin.close()
+            done = int(child.stdout.readline())
             child.wait(30)
-    without = statistics.median(p99["quiet"])
+    first, *paces = PACES
     rows = [
-        Row("swaps", done, ""),
+        Row("swaps", done, "", goal=total),
         Row("failed calls", failed, "", goal=0, at_most=True),
         Row("memory after a tenth of the swaps", warm_mib, "MiB"),
         Row("memory, grown from then to the end", 100 * (end_mib / warm_mib - 1), "%", goal=1, at_most=True),
-        Row(f"p99 at {RATE} calls/s, no swaps", without, "ms"),
+        Row(f"p99 at {RATE} calls/s, {first}", statistics.median(p[first] for p in p99), "ms"),
     ]
-    for kind in ("50 swaps/s", "4 swaps/s"):
-        with_ = statistics.median(p99[kind])
-        changed = statistics.median(a / b for a, b in zip(p99[kind], p99["quiet"], strict=False))
-        rows.append(Row(f"p99 at {RATE} calls/s, {kind}", with_, "ms"))
-        rows.append(Row(f"p99, changed by {kind}", 100 * (changed - 1), "%", goal=5, at_most=True))
+    for pace in paces:
+        rows.append(Row(f"p99 at {RATE} calls/s, {pace}", statistics.median(p[pace] for p in p99), "ms"))
+        changed = statistics.median(p[pace] / p[first] for p in p99)
+        rows.append(Row(f"p99, changed by {pace}", 100 * (changed - 1), "%", goal=5, at_most=True))
     return rows
 
 

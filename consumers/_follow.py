@@ -7,6 +7,9 @@ Invariant: the model in place is replaced by a whole one or not at all. A damage
 unreachable snapshot is said once and tried again; meanwhile the old one answers and its staleness grows.
 """
 
+import os
+import sys
+import threading
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -25,11 +28,12 @@ from consumers._pin import pin_key
 from consumers.settings import Settings
 from stream.errors import SnapshotError
 from stream.predict.plane import Plane
-from stream.predict.served import MODEL, Served, served_of
+from stream.predict.served import MODEL, Loader, Served
 from stream.registry import snapshot as snapshots
 from stream.spec import Spec
 
 log = structlog.get_logger()
+_BACK = 10  # of niceness: a tenth of the weight of the threads that answer; loading needs a thousandth of a second
 RETRY_S = 1.0  # between two tries of a snapshot that can't be read
 
 
@@ -41,14 +45,37 @@ def folder_of(uri: str) -> Path:
     return Path(url2pathname(parts.path))
 
 
+def step_back() -> None:
+    """Leave a core to the process's other threads, those that answer, where they want it as well. On Linux only."""
+    if sys.platform == "linux":  # elsewhere the whole process has one priority
+        me = threading.get_native_id()
+        os.setpriority(os.PRIO_PROCESS, me, min(19, os.getpriority(os.PRIO_PROCESS, me) + _BACK))
+
+
+def _give_way() -> None:
+    """Let a thread that waits for the interpreter have it."""
+    time.sleep(0)
+
+
+class Announced:
+    """The models that records of the models topic announce."""
+
+    def __init__(self, spec: Spec) -> None:
+        self._reader, self._loader = snapshots.Reader(_give_way), Loader(spec, _give_way)
+
+    def load(self, record: dict[str, Any]) -> Served:
+        """The model that a record announces, verified. Raises SnapshotError."""
+        folder = folder_of(record["uri"])
+        _give_way()
+        found = self._reader.read(folder, record["spec_hash"], MODEL, record["sha256"])
+        if found.meta.get("refused") and not record["pinned"]:
+            raise SnapshotError(f"{found.path}: refused by its gate: {found.meta['refused']}")
+        return self._loader.served(found, record["as_of_ms"])
+
+
 def load(spec: Spec, record: dict[str, Any]) -> Served:
-    """The model that a record of the models topic announces, verified. Raises SnapshotError."""
-    found = snapshots.read(folder_of(record["uri"]), record["spec_hash"], MODEL)
-    if found.sha256 != record["sha256"]:
-        raise SnapshotError(f"{found.path}: sha256 is {found.sha256}; {record['sha256']} was announced")
-    if found.meta.get("refused") and not record["pinned"]:
-        raise SnapshotError(f"{found.path}: refused by its gate: {found.meta['refused']}")
-    return served_of(spec, found, record["as_of_ms"])
+    """The model that one record announces, verified. Raises SnapshotError."""
+    return Announced(spec).load(record)
 
 
 class Follower(Listener):
@@ -57,7 +84,7 @@ class Follower(Listener):
     def __init__(self, spec: Spec, settings: Settings, plane: Plane, loaded: Callable[[], None] = lambda: None) -> None:
         super().__init__(settings, "follow")
         self._spec, self._plane, self._loaded = spec, plane, loaded
-        self._hash = spec.hash
+        self._hash, self._announced = spec.hash, Announced(spec)
         self._topic = spec.topic("models")
         self._pending: dict[str, Any] | None = None  # to be put in place
         self._newest: dict[str, Any] | None = None  # announced by the learner
@@ -66,6 +93,10 @@ class Follower(Listener):
         self._refused = -1  # newest generation, if its gate refused it
         self.refused_count = 0
         self._try_s = 0.0
+
+    def _run(self) -> None:
+        step_back()
+        super()._run()
 
     def _connect(self) -> KafkaConsumer:
         consumer = make_consumer(self._settings, None)
@@ -152,7 +183,7 @@ class Follower(Listener):
             record = {**record, **good, "refused": "", "as_of_ms": 0}  # how fresh it is, it says itself
         if served is None or (served.generation, served.sha256) != (record["generation"], record["sha256"]):
             try:
-                served = load(self._spec, record)
+                served = self._announced.load(record)
             except SnapshotError as e:
                 self._try_s = time.monotonic() + RETRY_S
                 if not self._newer_follows():

@@ -5,7 +5,7 @@ from stream.explain.explainable import Explainable
 from stream.explain.linear import LinearExplained
 from stream.explain.names import Names
 from stream.explain.tree import ForestExplained, TreeExplained
-from stream.learn.arms import Arms
+from stream.learn.arms import Models
 from stream.learn.check import Checked
 from stream.learn.forest_arm import ForestArm
 from stream.learn.linear.model import Hashed
@@ -13,7 +13,7 @@ from stream.learn.tree_arm import RegressorArm, TreeArm
 from stream.spec import Spec
 
 
-def explained(spec: Spec, arms: Arms, arm: str, names: Names) -> Explainable:
+def explained(spec: Spec, arms: Models, arm: str, names: Names) -> Explainable:
     """The arm's model as it is now. DataError for one that is not there, or a model that can't be explained."""
     if arm not in arms.models:
         raise DataError(f"arm: found {arm!r}; the spec has {', '.join(arms.models)}")

@@ -9,7 +9,7 @@ from stream.export.categories import By, Categories
 from stream.export.graph import Graph
 from stream.export.linear import linear_graph
 from stream.export.trees import TreeGraph, grown_of
-from stream.learn.arms import Arms
+from stream.learn.arms import Models
 from stream.learn.check import Checked
 from stream.learn.forest_arm import ForestArm, RegressorForestArm
 from stream.learn.linear.model import Hashed
@@ -28,7 +28,7 @@ class Exported:
 
 
 def export_arm(
-    spec: Spec, arms: Arms, arm: str, names: Names | None = None, by: By = "name", swappable: bool = False
+    spec: Spec, arms: Models, arm: str, names: Names | None = None, by: By = "name", swappable: bool = False
 ) -> Exported:
     """The arm's model as it is now. names: of categories, needed where they go in by name.
 

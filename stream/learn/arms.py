@@ -1,11 +1,12 @@
 """All arms of a pipeline learning from one training log, with their progressive metrics.
 
 `Arms` is the whole state of the learner: models, metrics, position. Its `digest` is what the exactness tests
-compare. Which arm learns which row: `training.py`. Invariant: it is a pure function of the training rows, however
-they were cut into blocks.
+compare; `Models` is the part of it that answers. Which arm learns which row: `training.py`. Invariant: it is a pure
+function of the training rows, however they were cut into blocks.
 """
 
 import hashlib
+from collections.abc import Mapping
 from typing import Any
 
 from stream.block import F64, Block, Training
@@ -15,17 +16,31 @@ from stream.learn.drift.watch import watch_of
 from stream.learn.learner import State
 from stream.learn.models import build
 from stream.learn.training import Policy
-from stream.learn.view import view_of
+from stream.learn.view import View, view_of
 from stream.spec import Spec
 
 
-class Arms:
+class Models:
+    """Every arm's model, as it scores. views: what each arm sees; rows: learned by now."""
+
+    def __init__(self, views: Mapping[str, View], models: dict[str, Checked], rows: int) -> None:
+        self.views, self.models, self.rows = views, models, rows
+
+    def score(self, arm: str, block: Block) -> F64:
+        """One arm's scores; nothing is learned."""
+        return self.models[arm].score(self.views[arm].of(block))
+
+    def finite(self) -> bool:
+        """Whether all models can be trusted to compute with."""
+        return all(model.finite() for model in self.models.values())
+
+
+class Arms(Models):
     """Every arm's model and metrics."""
 
     def __init__(self, spec: Spec) -> None:
-        self.rows = 0
-        self.views = {name: view_of(spec, name) for name in spec.arms}
-        self.models: dict[str, Checked] = {n: build(spec, n, v.layout) for n, v in self.views.items()}
+        views = {name: view_of(spec, name) for name in spec.arms}
+        super().__init__(views, {n: build(spec, n, v.layout) for n, v in views.items()}, 0)
         self.policy = Policy(spec)
         self.learned = dict.fromkeys(spec.arms, 0)  # rows, by arm
         size, fading = spec.metrics.window_rows, spec.metrics.fading
@@ -47,14 +62,6 @@ class Arms:
             done += [(name, w) for w in windows]
         self.rows += len(rows)
         return done
-
-    def score(self, arm: str, block: Block) -> F64:
-        """One arm's scores; nothing is learned."""
-        return self.models[arm].score(self.views[arm].of(block))
-
-    def finite(self) -> bool:
-        """Whether all models can be trusted to compute with."""
-        return all(model.finite() for model in self.models.values())
 
     def states(self) -> dict[str, State]:
         """A copy of all state, by arm."""

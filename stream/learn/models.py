@@ -154,13 +154,19 @@ def _weighs(arm: ArmSpec) -> bool:
     return arm.model.startswith("onnx:") or (arm.model == "linear.logistic" and arm.params.get("loss", "log") == "log")
 
 
-def build(spec: Spec, arm: str, layout: Layout) -> Checked:
-    """A new, untrained model for an arm that sees `layout`; it refuses wrong blocks and labels."""
+def maker(spec: Spec, arm: str, layout: Layout) -> Callable[[], Checked]:
+    """What makes new, untrained models for an arm that sees `layout`, time and again; its parameters are read once."""
     given = spec.arms[arm]
     library, _, name = given.model.partition(":")
     if name:
         foreign_type, wrap = FOREIGN[library]
         params = foreign_type.model_validate({**given.params, "name": name})
-        return Checked(wrap(layout, spec, params), layout, spec.task, spec.classes)
+        return lambda: Checked(wrap(layout, spec, params), layout, spec.task, spec.classes)
     _, params_type, make = MODELS[given.model]
-    return Checked(make(spec, layout, params_type.model_validate(given.params)), layout, spec.task, spec.classes)
+    own = params_type.model_validate(given.params)
+    return lambda: Checked(make(spec, layout, own), layout, spec.task, spec.classes)
+
+
+def build(spec: Spec, arm: str, layout: Layout) -> Checked:
+    """A new, untrained model for an arm that sees `layout`; it refuses wrong blocks and labels."""
+    return maker(spec, arm, layout)()

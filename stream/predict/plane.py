@@ -100,6 +100,7 @@ class Plane:
         used = spec.event.fields.get(self._unit) if self._unit else None
         self._unit_is_clean = used is not None and used.type in ("category", "text")
         self._served: Served | None = None
+        self._readied: list[Callable[[Served], None]] = []
 
     @property
     def served(self) -> Served | None:
@@ -119,14 +120,20 @@ class Plane:
         """What shadow arms say of a block, once somebody asks."""
         return Shadows(block, served, self._shadowing, self._discreet) if self._shadowing else NO_SHADOWS
 
+    def before_swap(self, ready: Callable[[Served], None]) -> None:
+        """From now on, `ready` is told of each model before it answers, by the thread that swaps."""
+        self._readied.append(ready)
+
     def swap(self, served: Served) -> None:
         """From the next call on, this model answers."""
+        for ready in self._readied:
+            ready(served)
         self._served = served
 
     def as_of(self, as_of_ms: int) -> None:
         """The model is known to be this fresh, though it learned nothing new. For the thread that swaps."""
         if self._served is not None and as_of_ms > self._served.as_of_ms:
-            self._served = replace(self._served, as_of_ms=as_of_ms)
+            self.swap(replace(self._served, as_of_ms=as_of_ms))
 
     def predict(
         self,

@@ -10,6 +10,7 @@ import io
 import re
 import struct
 import zlib
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -25,19 +26,24 @@ _HEADER = re.compile(
 )  # fmt: skip
 
 
-def arrays_of(body: bytes, wanted: tuple[str, ...] = ("",)) -> dict[str, NDArray[np.generic]]:
-    """The arrays whose names begin as one of `wanted`, by name, each with memory of its own.
+def arrays_of(
+    body: bytes | memoryview, wanted: tuple[str, ...] = ("",), pause: Callable[[], None] = lambda: None
+) -> dict[str, NDArray[np.generic]]:
+    """The arrays whose names begin as one of `wanted`, by name, each with memory of its own. `pause` is called after
+    each.
 
     Raises what `numpy.load` raises.
     """
-    found = _plain(body, wanted)
+    found = _plain(body, wanted, pause)
     if found is not None:
         return found
     with np.load(io.BytesIO(body), allow_pickle=False) as z:
         return {k: z[k] for k in z.files if k.startswith(wanted)}
 
 
-def _plain(body: bytes, wanted: tuple[str, ...] = ("",)) -> dict[str, NDArray[np.generic]] | None:
+def _plain(
+    body: bytes | memoryview, wanted: tuple[str, ...] = ("",), pause: Callable[[], None] = lambda: None
+) -> dict[str, NDArray[np.generic]] | None:
     """The arrays of a file that is plain throughout; None for every other."""
     try:
         mark, disk, first, count, total, size, at, comment = _END.unpack_from(body, len(body) - _END.size)
@@ -51,7 +57,7 @@ def _plain(body: bytes, wanted: tuple[str, ...] = ("",)) -> dict[str, NDArray[np
         for _ in range(count):
             entry = _ENTRY.unpack_from(body, at)
             at += _ENTRY.size
-            name = body[at : at + entry[10]]
+            name = bytes(body[at : at + entry[10]])
             at += sum(entry[10:13])
             key = name.decode().removesuffix(".npy")
             if not key.startswith(wanted):
@@ -60,12 +66,13 @@ def _plain(body: bytes, wanted: tuple[str, ...] = ("",)) -> dict[str, NDArray[np
             if array is None or not name.endswith(b".npy") or key in out:
                 return None
             out[key] = array
+            pause()
     except (struct.error, ValueError):
         return None
     return out if at + _END.size == len(body) else None
 
 
-def _array(body: bytes, entry: tuple[Any, ...], name: bytes) -> NDArray[np.generic] | None:
+def _array(body: bytes | memoryview, entry: tuple[Any, ...], name: bytes) -> NDArray[np.generic] | None:
     mark, method, sum_, packed, size, local = entry[0], entry[4], *entry[7:10], entry[16]
     before, named, extra = _LOCAL.unpack_from(body, local)
     begin = local + _LOCAL.size + named + extra

@@ -1,5 +1,8 @@
 """Which announcement a server puts in place, without Kafka: the newest, the pinned, the last good one."""
 
+import os
+import sys
+import threading
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -50,12 +53,12 @@ def _refused(generation: int, good: int) -> dict[str, Any]:
 def follow(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Any:
     """Give records of the models topic to one follower, at once; what serves then, and how fresh it says it is."""
 
-    def load(spec: Spec, record: dict[str, Any]) -> Any:
+    def load(_: Any, record: dict[str, Any]) -> Any:
         own_ms = 100 * record["generation"]  # the manifest says it too
         found = {n: record[n] for n in ("generation", "sha256", "label_offset")}
         return SimpleNamespace(**found, as_of_ms=max(own_ms, record["as_of_ms"]))
 
-    monkeypatch.setattr(_follow, "load", load)
+    monkeypatch.setattr(_follow.Announced, "load", load)
     follower = Follower(SPEC, Settings(data=tmp_path), _Plane())  # type: ignore[arg-type]
 
     def give(*given: Given) -> Any:
@@ -113,3 +116,16 @@ def test_where_there_never_was_a_good_one_nothing_serves(follow: Any) -> None:
 
 def test_a_person_may_pin_what_the_gate_refused(follow: Any) -> None:
     assert follow(("model", _record(1)), ("pin", {**_refused(3, good=2), "pinned": True})) == (3, 300)
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="elsewhere threads have no niceness of their own")
+def test_the_thread_that_loads_gives_way_to_those_that_answer() -> None:
+    def niceness() -> int:
+        return os.getpriority(os.PRIO_PROCESS, threading.get_native_id())
+
+    before, seen = niceness(), []
+    thread = threading.Thread(target=lambda: (_follow.step_back(), seen.append(niceness())))
+    thread.start()
+    thread.join()
+    assert seen == [min(19, before + 10)]
+    assert niceness() == before

@@ -145,7 +145,9 @@ def test_the_command_writes_the_newest_snapshot_s_arm(
     assert f"{out}: tree.hoeffding after 300 rows" in capsys.readouterr().out
     last = take(block, range(20))
     feeds = {"numeric": last.numeric, "categories": last.categories.view(np.int64)}
-    answers = session_of(out.read_bytes(), 1, "all").run(None, feeds)[0]
+    session = session_of(out.read_bytes(), 1, "all")
+    assert session.get_modelmeta().custom_metadata_map["headwater.rows"] == "300"
+    answers = session.run(None, feeds)[0]
     np.testing.assert_allclose(answers, arms.score("tree", last), atol=1e-12)
 
 

@@ -28,7 +28,7 @@ from stream.predict.refuse import (
     TooStale,
     UnknownArm,
 )
-from stream.predict.served import Served, served_of
+from stream.predict.served import MODEL, Loader, Served, served_of
 from stream.registry import snapshot as snapshots
 from stream.registry.snapshot import Snapshot
 from stream.spec import Spec
@@ -210,13 +210,31 @@ def test_a_framed_avro_event_is_answered_as_its_fields(plane: Plane, spec: Spec)
     assert e.value.reason == "avro.trailing"
 
 
+def _digest(served: Served) -> str:
+    """Of what the models are."""
+    return digest({name: model.state() for name, model in served.arms.models.items()})
+
+
+def test_models_that_one_loader_made_share_nothing_that_one_could_change(spec: Spec, tmp_path: Path) -> None:
+    reader, loader = snapshots.Reader(), Loader(spec)
+    paths = [snapshot(spec, tmp_path, rows, rows).path for rows in (300, 2000)]
+    first = loader.served(reader.read(paths[0], spec.hash, MODEL))
+    before = _digest(first)
+    second = loader.served(reader.read(paths[1], spec.hash, MODEL))
+    assert _digest(first) == before != _digest(second)
+    assert (first.arms.rows, second.arms.rows) == (300, 2000)
+    for found, path in ((first, paths[0]), (second, paths[1])):
+        alone = served_of(spec, snapshots.read(path, spec.hash))
+        assert _digest(alone) == _digest(found)
+
+
 def test_to_predict_never_learns_and_never_changes_its_input(plane: Plane, served: Served) -> None:
-    before = digest(served.arms.states())
+    before = _digest(served)
     fields = copy.deepcopy(GOOD)
     for i in range(50):
         plane.predict(fields, f"e{i}", now_ms=NOW)
     assert fields == GOOD
-    assert digest(served.arms.states()) == before
+    assert _digest(served) == before
 
 
 def test_an_absent_field_takes_the_schemas_default_and_a_null_stays_null(plane: Plane) -> None:
@@ -469,7 +487,7 @@ def test_many_threads_predict_over_swaps_and_each_answer_is_of_one_model(spec: S
         plane.swap(model)
         expected[model.generation] = plane.predict(GOOD, "e", arm="bold", now_ms=NOW).score
     assert len(set(expected.values())) == 3
-    before = [digest(m.arms.states()) for m in models]
+    before = [_digest(m) for m in models]
     stop, wrong, count = threading.Event(), [], [0] * 6
 
     def call(number: int) -> None:
@@ -492,4 +510,4 @@ def test_many_threads_predict_over_swaps_and_each_answer_is_of_one_model(spec: S
         t.join()
     assert not wrong
     assert min(count) > 10
-    assert [digest(m.arms.states()) for m in models] == before
+    assert [_digest(m) for m in models] == before

@@ -339,6 +339,30 @@ def test_what_is_too_large_stale_or_without_a_model_is_handed_over(both: tuple[P
     assert QuickPlane(Plane(plane.spec)).answer(request_of(GOOD).SerializeToString(), NOW) is None
 
 
+def test_what_the_answers_of_a_new_model_have_in_common_is_made_before_it_answers(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    plane, quick = plane_of(tmp_path)
+    asked = [request_of(GOOD, unit=f"u{number}", event_id="e") for number in range(40)]
+    for message in asked:
+        assert same(plane, quick, message)
+    newer = served_of(plane.spec, snapshot(plane.spec, tmp_path / "newer", rows=600, generation=2))
+    plane.swap(newer)
+    with monkeypatch.context() as m:
+        m.setattr(wire, "model_message", None)  # whoever makes it anew in a call fails
+        m.setattr(wire, "answer_message", None)
+        found = [quick.answer(message.SerializeToString(), NOW + 100) for message in asked]
+        assert all(one is not None and one.model is newer for one in found)
+    plane.as_of(NOW + 50)
+    with monkeypatch.context() as m:
+        m.setattr(wire, "model_message", None)
+        one = quick.answer(asked[0].SerializeToString(), NOW + 100)
+        assert one is not None
+        assert one.staleness_ms == 50
+    for message in asked:
+        assert same(plane, quick, message)
+
+
 def test_a_score_that_is_no_number_is_handed_over(both: tuple[Plane, QuickPlane]) -> None:
     class Mad:
         def score(self, arm: str, block: Any) -> Any:

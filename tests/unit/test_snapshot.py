@@ -96,6 +96,32 @@ def test_what_is_written_is_read_again_with_its_meta_and_sha(tmp_path: Path) -> 
     assert found.passed_over == []
 
 
+def test_a_reader_reads_one_after_the_other_and_what_it_gave_stays(tmp_path: Path) -> None:
+    paths = {g: _write(tmp_path, g).path for g in (1, 2, 900)}  # the last is the largest
+    reader = snapshots.Reader()
+    found = {g: reader.read(paths[g], SPEC) for g in (2, 900, 1, 2)}
+    for generation, snapshot in found.items():
+        _check(snapshot, generation)
+
+
+def test_a_reader_takes_no_other_snapshot_than_the_one_announced(tmp_path: Path) -> None:
+    one, other = _write(tmp_path, 1), _write(tmp_path, 2)
+    _check(snapshots.Reader().read(one.path, SPEC, sha256=one.sha256), 1)
+    with pytest.raises(SnapshotError, match=f"sha256 is {one.sha256}; {other.sha256} was announced"):
+        snapshots.Reader().read(one.path, SPEC, sha256=other.sha256)
+    manifest = one.path / MANIFEST
+    manifest.write_bytes(manifest.read_bytes().replace(b'"training_offset": 10', b'"training_offset": 11'))
+    with pytest.raises(SnapshotError, match="not what it says itself; the file is damaged"):
+        snapshots.Reader().read(one.path, SPEC, sha256=one.sha256)
+
+
+def test_a_reader_lets_others_on_between_its_steps(tmp_path: Path) -> None:
+    pauses: list[None] = []
+    arrays = sum(len(state.arrays) for state in _states(1).values())
+    snapshots.Reader(lambda: pauses.append(None)).read(_write(tmp_path, 1).path, SPEC)
+    assert len(pauses) >= 1 + 2 * len(_states(1)) + arrays
+
+
 def test_the_newest_of_those_kept_is_loaded_and_no_more_are_kept(tmp_path: Path) -> None:
     for generation in (1, 2, 9, 10, 11, 100):
         _write(tmp_path, generation, keep=3)

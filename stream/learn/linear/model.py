@@ -5,6 +5,7 @@ Source of the algorithm: River's `preprocessing` scalers, `linear_model.Logistic
 """
 
 import math
+from functools import lru_cache
 from typing import Any
 
 import numpy as np
@@ -147,17 +148,18 @@ class Linear(Hashed):
 
     def __init__(self, features: int, loss: int, params: LinearParams) -> None:
         self._loss, self._params = loss, params
-        self._plain = params.plain() and loss in (kernel.LOG, kernel.SQUARED)
-        rules = params.rules(loss)
-        super().__init__(features, (), params.memory(), 4 if self._plain else 5, rules)
-        self._work, self._deviations = lanes.scratch(features)
-        self._slots: I64 = np.empty((0, 0), np.int64)
+        self._plain, memory, rules = _read(params, loss)
+        super().__init__(features, (), memory, 4 if self._plain else 5, rules)
         self._rates = np.array([rules.rate[1], rules.intercept_rate[1], rules.l2, rules.clip])
+        self._slots: I64 = np.empty((0, 0), np.int64)
+        self._work = self._deviations = np.empty((0, 0))  # made when first learned with: one that serves needs none
 
     def _learn(self, block: Block, label: F64, done: int, out: F64) -> int:
         a, rows = self._a, (block.numeric, block.categories, block.tokens, block.token_ends)
         if not self._plain:
             return general.learn_rows(*rows, label, done, a, self._rules, self._z, out)
+        if not self._work.size:
+            self._work, self._deviations = lanes.scratch(a.stats.shape[1])
         bounds = self._rules.keys_max, self._rules.marks_max
         wanted = (self._deviations.shape[1], _keys_max(block))
         if self._slots.shape != wanted:
@@ -179,6 +181,15 @@ class Linear(Hashed):
 
     def _meta(self) -> dict[str, Any]:
         return {**self._params.model_dump(), "loss": self._loss}
+
+
+@lru_cache
+def _read(params: LinearParams, loss: int) -> tuple[bool, int, Rules]:
+    """Whether the fast kernel does all that is asked, numbers remembered of each weight, and all as kernels read it.
+
+    Kept, since a server makes a model of the same parameters at each swap.
+    """
+    return params.plain() and loss in (kernel.LOG, kernel.SQUARED), params.memory(), params.rules(loss)
 
 
 __all__ = ["Hashed", "Linear", "LinearParams"]

@@ -90,7 +90,7 @@ class _Model:
         self.served = served
         self._plane = plane
         self._message = wire.model_message(served)
-        self._heads: dict[tuple[str, float, str, int], bytes] = {}
+        self.heads: dict[tuple[str, float, str, int], bytes] = {}
         self.scores: dict[str, Score] = {arm: self._score_of(arm) for arm in plane.spec.arms}
 
     def _score_of(self, arm: str) -> Score:
@@ -122,16 +122,16 @@ class _Model:
     def head(self, arm: str, propensity: float, how: str, seq: int) -> bytes:
         """The part of an answer that all with these have in common."""
         key = (arm, propensity, how, seq)
-        found = self._heads.get(key)
+        found = self.heads.get(key)
         if found is None:
-            if len(self._heads) > 1000:
-                self._heads.clear()
+            if len(self.heads) > 1000:
+                self.heads.clear()
             experiment = self._plane.spec.experiment.name if how == EXPERIMENT else ""
             answer = Answer(
                 "", "", 0, "", arm, how == ASKED, propensity, 0.0, (), "", self.served, 0, experiment,
                 self._plane.spec_hash, how, seq,
             )  # fmt: skip
-            found = self._heads[key] = wire.answer_message(answer, self._message).SerializeToString()
+            found = self.heads[key] = wire.answer_message(answer, self._message).SerializeToString()
         return found
 
 
@@ -157,6 +157,11 @@ class QuickPlane:
         self._room = _Room()
         self._ids: list[str] = []
         self._model: _Model | None = None
+        self._next: _Model | None = None
+        self._last: _Model | None = None
+        plane.before_swap(self._ready)
+        if plane.served is not None:
+            self._ready(plane.served)
         if self._tables is not None:  # no caller waits for a compiler
             read_row(b"", self._tables, row_of(self._tables, spec), 0)
             warm()
@@ -165,6 +170,15 @@ class QuickPlane:
     def able(self) -> bool:
         """Whether it answers anything at all."""
         return self._tables is not None
+
+    def _ready(self, served: Served) -> None:
+        """Make all that the answers of a new model have in common, as those of the one before had: no caller waits."""
+        made, seq = _Model(self._plane, served), self._plane.assignment.seq
+        for key in list(self._model.heads if self._model else ()):
+            if key[-1] == seq:
+                made.head(*key)
+        self._last = self._model  # its memory is given back by this thread, at the next swap, not by a caller's
+        self._next = made
 
     def answer(self, body: bytes, now_ms: int, at_once: bool = False) -> Quick | None:
         """The answer to a serialised PredictRequest; None where the row form is to answer.
@@ -181,7 +195,10 @@ class QuickPlane:
             return None
         model = self._model
         if model is None or model.served is not served:
-            model = self._model = _Model(self._plane, served)
+            model = self._next
+            if model is None or model.served is not served:
+                model = _Model(self._plane, served)
+            self._model = model
         begin, end, unit_begin, unit_end, asked, time_ms, stale_max_ms = row.found.tolist()
         staleness_ms = now_ms - served.as_of_ms
         if 0 <= stale_max_ms < staleness_ms:
