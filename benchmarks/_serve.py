@@ -1,10 +1,10 @@
 """The two servers that `serve` compares, each in a process of its own, and what is asked of them.
 
-    python -m benchmarks._serve {ours,echo} FLIGHTS
+    python -m benchmarks._serve {ours,echo} FLIGHTS [KAFKA]
 
 prints its port and serves until standard input ends. `ours` is the whole prediction server with a linear model of the
-flights, but for Kafka: a producer in memory takes the exposures. `echo` is bare grpcio with as many threads, which
-gives the very same answer to every request.
+flights; each answer is logged to Kafka, or where no address is given, to a producer in memory. `echo` is bare grpcio
+with as many threads, which gives the very same answer to every request.
 """
 
 import sys
@@ -15,6 +15,7 @@ import grpc
 import numpy as np
 import yaml
 
+from benchmarks._report import quiet_log
 from benchmarks._rows import EXAMPLE, Rows, flights
 from consumers._grpc import ServerOptions
 from consumers._serve_tensors import TYPES
@@ -95,8 +96,9 @@ def infer_of(rows: Rows) -> oip.ModelInferRequest:
 
 
 def make_server(spec: Spec, rows: Rows, settings: Settings | None = None) -> PredictServer:
-    """The whole server, ready to listen."""
-    server = PredictServer(spec, settings or Settings(), ServerOptions(held_max=512, reflection=False), None, Producer)
+    """The whole server, ready to listen. Without settings its log goes nowhere."""
+    options, producer = ServerOptions(held_max=512, reflection=False), Producer if settings is None else None
+    server = PredictServer(spec, settings or Settings(), options, None, producer)
     server.plane.swap(learned(spec, rows))
     server.exposures.start()
     return server
@@ -114,8 +116,9 @@ def _echo(answer: pb.PredictResponse) -> Any:
 
 def main() -> int:
     """See the module."""
+    quiet_log()
     kind, spec, rows = sys.argv[1], pipeline(), flights(int(sys.argv[2]))
-    ours = make_server(spec, rows)
+    ours = make_server(spec, rows, Settings(kafka=sys.argv[3]) if len(sys.argv) > 3 else None)
     port = ours.listen("127.0.0.1:0")
     if kind == "echo":
         with grpc.insecure_channel(f"127.0.0.1:{port}") as channel:
@@ -128,6 +131,8 @@ def main() -> int:
     settle()
     print(port, flush=True)
     sys.stdin.read()
+    if kind == "ours":
+        ours.close()
     return 0
 
 

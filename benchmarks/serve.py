@@ -3,10 +3,10 @@
     python -m benchmarks.serve [--short] [--json] [--ghz PATH] [--mlserver FOLDER]
 
 Echo and ours get the same request and give the same answer, in processes of their own, alternately in one run; the
-ratio of a round is what the server itself costs. The load is made by ghz, a Go program, which the full form builds
-where there is Go; else by grpcio, which takes about as much of the processor as the server. A batch is 4,096 flights as
-columns for a linear arm: from the message's bytes to the answer's bytes, processor time of one thread, and over the
-wire. The short form, at most 60 s, makes fewer calls.
+ratio of a round is what the server itself costs. Ours logs each answer to a real Kafka on the same cores. The load is
+made by ghz, a Go program, which the full form builds where there is Go; else by grpcio, which takes as much of the
+processor as the server. A batch is 4,096 flights as columns for a linear arm: from the message's bytes to the answer's
+bytes, processor time of one thread, and over the wire. The short form, at most 60 s, makes fewer calls.
 """
 
 import argparse
@@ -24,14 +24,17 @@ from typing import Any
 import grpc
 import numpy as np
 
-from benchmarks._ghz import Load, by_ghz, find_ghz, protoset
+from benchmarks._ghz import Load, Seen, by_ghz, find_ghz, protoset
 from benchmarks._mlserver import mlserver
 from benchmarks._mlserver import request_of as mlserver_request
 from benchmarks._report import Row, quiet_log, report
 from benchmarks._rows import Rows, flights
 from benchmarks._serve import fields_of, infer_of, make_server, pipeline, request_of
 from consumers._client_columns import request_of as columns_request
+from consumers._kafka import create_topics
 from consumers.client import PredictionClient
+from consumers.settings import Settings
+from infra.kafka import LocalBroker
 from schemas import headwater_pb2 as pb
 from schemas import headwater_pb2_grpc as pb_grpc
 from schemas import inference_pb2
@@ -44,9 +47,9 @@ RATE = 300  # calls a second, at which latency is told
 
 
 @contextlib.contextmanager
-def served(kind: str) -> Iterator[int]:
+def served(kind: str, kafka: str) -> Iterator[int]:
     """One of the servers; its port."""
-    command = [sys.executable, "-m", "benchmarks._serve", kind, str(FLIGHTS)]
+    command = [sys.executable, "-m", "benchmarks._serve", kind, str(FLIGHTS), kafka]
     child = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, cwd=ROOT)
     assert child.stdin is not None
     assert child.stdout is not None
@@ -67,8 +70,8 @@ def served(kind: str) -> Iterator[int]:
 def by_grpcio(request: pb.PredictRequest) -> Load:
     """The generator for where there is no native one."""
 
-    def load(port: int, calls: int, flying: int, rate: int) -> dict[str, float]:
-        room, took_ms = threading.Semaphore(flying), []
+    def load(port: int, calls: int, flying: int, rate: int) -> Seen:
+        room, took = threading.Semaphore(flying), []
         with grpc.insecure_channel(f"127.0.0.1:{port}") as channel:
             stub: Any = pb_grpc.PredictionsStub(channel)
             stub.Predict(request, timeout=30)
@@ -78,38 +81,42 @@ def by_grpcio(request: pb.PredictRequest) -> Load:
                 if rate:
                     time.sleep(max(0.0, begun_s + number / rate - time.perf_counter()))
                 room.acquire()
-                asked_s = time.perf_counter()
+                asked_s, at_s = time.perf_counter(), time.time()
                 call = stub.Predict.future(request, timeout=60)
 
-                def done(_: Any, asked_s: float = asked_s) -> None:
-                    took_ms.append((time.perf_counter() - asked_s) * 1e3)
+                def done(_: Any, asked_s: float = asked_s, at_s: float = at_s) -> None:
+                    took.append((at_s, (time.perf_counter() - asked_s) * 1e3))
                     room.release()
 
                 call.add_done_callback(done)
                 pending.append(call)
             failed = sum(call.exception() is not None for call in pending)
             spent_s = time.perf_counter() - begun_s
-        return {
-            "rate": calls / spent_s,
-            "p50": float(np.median(took_ms)),
-            "p99": float(np.quantile(took_ms, 0.99)),
-            "failed": failed,
-        }
+        return Seen(calls / spent_s, failed, *np.array(sorted(took)).T)
 
     return load
 
 
-def calls(load: Load, short: bool) -> list[Row]:
+def lost(port: int, within_s: float = 30.0) -> int:
+    """How many answers of a server are not on Kafka, once it had time to send all."""
+    until_s = time.monotonic() + within_s
+    with PredictionClient(f"127.0.0.1:{port}") as client:
+        while (counts := client.describe().exposures).waiting and time.monotonic() < until_s:
+            time.sleep(0.1)
+    return int(counts.dropped + counts.waiting)
+
+
+def calls(load: Load, short: bool, kafka: str) -> list[Row]:
     """Calls a second of both, alternately, and latency of ours at a fixed rate; every call must succeed."""
     rounds, count, out = (2, 300, []) if short else (5, 4000, [])
-    with served("ours") as ours, served("echo") as echo:
+    with served("ours", kafka) as ours, served("echo", kafka) as echo:
         for flying in (1, 32, 128):
             rates: dict[str, list[float]] = {"ours": [], "echo": []}
             for port in (ours, echo):
                 load(port, 200, flying, 0)
             for number in range(rounds):
                 for name, port in (("ours", ours), ("echo", echo))[:: 1 if number % 2 else -1]:
-                    rates[name].append(_whole(load(port, count, flying, 0))["rate"])
+                    rates[name].append(_whole(load(port, count, flying, 0)).rate)
                 print(
                     f"{flying} in flight, round {number + 1}: {rates['ours'][-1]:.0f} {rates['echo'][-1]:.0f}",
                     file=sys.stderr,
@@ -119,18 +126,19 @@ def calls(load: Load, short: bool) -> list[Row]:
             out.append(Row(f"ours / bare echo, {flying} in flight", statistics.median(ratios), "×", goal=0.85))
         for name, port in (("ours", ours), ("bare echo", echo)):
             found = [_whole(load(port, 150 if short else 1500, 32, RATE)) for _ in range(1 if short else 5)]
-            for share in ("p50", "p99"):
-                took = statistics.median(f[share] for f in found)
-                out.append(Row(f"{name}, {share} at {RATE} calls/s", took, "ms"))
+            for share in (50, 99):
+                took = statistics.median(f.took(share / 100) for f in found)
+                out.append(Row(f"{name}, p{share} at {RATE} calls/s", took, "ms"))
+        out.append(Row("answers that are not on Kafka", lost(ours), "", goal=0, at_most=True))
     return out
 
 
-def beside_mlserver(ghz: str, venv: Path, rows: Rows, short: bool) -> list[Row]:
+def beside_mlserver(ghz: str, venv: Path, rows: Rows, short: bool, kafka: str) -> list[Row]:
     """ModelInfer of one flight, ours and MLServer's, alternately."""
     rounds, count = (2, 300) if short else (5, 2000)
     rates: dict[str, list[float]] = {"ours": [], "MLServer": []}
     method = "inference.GRPCInferenceService.ModelInfer"
-    with tempfile.TemporaryDirectory() as folder, served("ours") as ours, mlserver(venv, rows) as theirs:
+    with tempfile.TemporaryDirectory() as folder, served("ours", kafka) as ours, mlserver(venv, rows) as theirs:
         schema = Path(folder, "schema")
         schema.write_bytes(protoset(inference_pb2.DESCRIPTOR))
         loads = {}
@@ -143,7 +151,7 @@ def beside_mlserver(ghz: str, venv: Path, rows: Rows, short: bool) -> list[Row]:
             load(ports[name], 200, 32, 0)
         for number in range(rounds):
             for name in list(loads)[:: 1 if number % 2 else -1]:
-                rates[name].append(_whole(loads[name](ports[name], count, 32, 0))["rate"])
+                rates[name].append(_whole(loads[name](ports[name], count, 32, 0)).rate)
             print(
                 f"ModelInfer, round {number + 1}: {rates['ours'][-1]:.0f} {rates['MLServer'][-1]:.0f}", file=sys.stderr
             )
@@ -155,10 +163,10 @@ def beside_mlserver(ghz: str, venv: Path, rows: Rows, short: bool) -> list[Row]:
     ]
 
 
-def _whole(found: dict[str, float]) -> dict[str, float]:
+def _whole(found: Seen) -> Seen:
     """What was measured, if no call failed."""
-    if found["failed"]:
-        raise RuntimeError(f"{found['failed']:.0f} calls failed")
+    if found.failed:
+        raise RuntimeError(f"{found.failed} calls failed")
     return found
 
 
@@ -225,14 +233,15 @@ def main() -> int:
     rows = flights(FLIGHTS)
     request = request_of(rows)
     ghz = given.ghz or find_ghz(build=not given.short)
-    with tempfile.TemporaryDirectory() as folder:
+    with tempfile.TemporaryDirectory() as folder, LocalBroker() as broker:
+        create_topics(Settings(kafka=broker.address), pipeline())
         body, schema = Path(folder, "body"), Path(folder, "schema")
         body.write_bytes(request.SerializeToString())
         schema.write_bytes(protoset(pb.DESCRIPTOR))
         load = by_ghz(ghz, "headwater.v1.Predictions.Predict", body, schema) if ghz else by_grpcio(request)
-        found = batches(rows, given.short) + calls(load, given.short)
+        found = batches(rows, given.short) + calls(load, given.short, broker.address)
         if given.mlserver is not None and ghz:
-            found += beside_mlserver(ghz, given.mlserver, rows, given.short)
+            found += beside_mlserver(ghz, given.mlserver, rows, given.short, broker.address)
         elif given.mlserver is not None:
             print("MLServer is measured by ghz alone, and there is none", file=sys.stderr)
     generator = "ghz" if ghz else "grpcio"

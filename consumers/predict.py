@@ -17,13 +17,14 @@ from consumers._exposures import Exposures
 from consumers._follow import Follower
 from consumers._follow_metrics import FollowState
 from consumers._grpc import SERVICE, Server, ServerOptions, Service, Told
-from consumers._kafka import broker_errors, make_consumer, make_producer, partitions_of
+from consumers._kafka import broker_errors, consuming, make_producer, partitions_of
 from consumers._log import set_up
 from consumers._serve_calls import calls_of
 from consumers._serve_labels import LABELS_WAITING_MAX, Labels
 from consumers._serve_metrics import Meter, Metrics
 from consumers._serve_oip import OPEN, Inference, add_inference
 from consumers._serve_oip import SERVICE as OIP_SERVICE
+from consumers._serve_outside import Outside
 from consumers._serve_pool import Pool
 from consumers._serve_predictions import Predictions, add_predictions
 from consumers._serve_security import Tokens, server_credentials
@@ -67,14 +68,16 @@ class PredictServer:
         settings: Settings,
         options: ServerOptions | None = None,
         clock: Clock | None = None,
-        producer: MakeProducer = make_producer,
+        producer: MakeProducer | None = None,
     ) -> None:
+        """`producer` makes those of exposures and labels; without it, the exposures' has a process of its own."""
         options = options or ServerOptions(message_bytes_max=settings.grpc_message_bytes_max)
         self._spec, self._settings = spec, settings
         self.plane = Plane(spec, make_decoder(spec, settings).decode)
-        exposures = Sender(settings, "exposures", EXPOSURES_MAX, producer, prompt=False)
+        self._outside = Outside()
+        exposures = Sender(settings, "exposures", EXPOSURES_MAX, producer or self._outside.make, prompt=False)
         self.exposures = Exposures(spec.topic("predictions"), exposures)
-        self.labels = Labels(spec, Sender(settings, "labels", LABELS_WAITING_MAX, producer))
+        self.labels = Labels(spec, Sender(settings, "labels", LABELS_WAITING_MAX, producer or make_producer))
         self._credentials = server_credentials(settings)
         self._meter = None if settings.metrics is None else Meter()
         self.metrics: Metrics | None = None
@@ -119,13 +122,9 @@ class PredictServer:
 
     def start(self) -> int:
         """Listen and follow; returns the port. Raises HeadwaterError: address taken, no broker, no topic."""
-        with broker_errors(self._settings):
-            consumer = make_consumer(self._settings, None)
-            try:
-                topics = [self._spec.topic(t) for t in ("models", "predictions", "labels")]
-                partitions_of(consumer, topics, self._settings)
-            finally:
-                consumer.close(autocommit=False, timeout_ms=1000)
+        with broker_errors(self._settings), consuming(self._settings) as consumer:
+            topics = [self._spec.topic(t) for t in ("models", "predictions", "labels")]
+            partitions_of(consumer, topics, self._settings)
         self._steering.start()  # before any answer
         self.listen(self._settings.grpc)
         self._follower.start()
@@ -155,6 +154,7 @@ class PredictServer:
         self._steering.stop()
         labels = self.labels.sender.close(CLOSE_S)
         dropped = self.exposures.close(CLOSE_S)
+        self._outside.stop()
         if self.metrics is not None:
             self.metrics.close()
         log.info("left", drained=drained, exposures_dropped=dropped, labels_dropped=labels)

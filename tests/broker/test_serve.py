@@ -292,6 +292,30 @@ def test_exposures_arrive_on_the_predictions_topic_keyed_by_event(world: World) 
     assert {r.partition for r, _ in found} == {0, 1}
 
 
+def test_the_process_that_sends_exposures_may_be_killed_and_the_next_goes_on(world: World) -> None:
+    world.learner.announce(world.learner.learn())
+    world.until_generation(1)
+    answers, pids = [], set()
+    for round_ in range(3):
+        answers += [world.client.predict(GOOD, event_id=f"e{round_}-{i}") for i in range(40)]
+        end = time.monotonic() + 30
+        while world.client.describe().exposures.waiting:
+            assert time.monotonic() < end
+            time.sleep(0.05)
+        child = world.server._outside._child
+        assert child is not None
+        pids.add(child.pid)
+        if round_ < 2:
+            child.kill()
+            child.wait()  # it had nothing in hand, so nothing may be lost
+    counts = world.client.describe().exposures
+    assert len(pids) == 3
+    assert (counts.sent, counts.dropped) == (len(answers), 0)
+    found = world.read("predictions", "prediction", len(answers))
+    assert sorted(p["prediction_id"] for _, p in found) == sorted(a.prediction_id for a in answers)
+    assert world.server.error is None
+
+
 def test_a_server_without_its_topics_says_which(kafka_address: str, prefix: str, tmp_path: Path) -> None:
     (tmp_path / "visit.avsc").write_text(SCHEMA)
     (tmp_path / "spec.yaml").write_text(SPEC % f"{prefix}none")
