@@ -47,9 +47,9 @@ RATE = 300  # calls a second, at which latency is told
 
 
 @contextlib.contextmanager
-def served(kind: str, kafka: str) -> Iterator[int]:
-    """One of the servers; its port."""
-    command = [sys.executable, "-m", "benchmarks._serve", kind, str(FLIGHTS), kafka]
+def served(kind: str, kafka: str | None) -> Iterator[int]:
+    """One of the servers; its port. kafka: where answers are logged; None for nowhere."""
+    command = [sys.executable, "-m", "benchmarks._serve", kind, str(FLIGHTS), *([kafka] if kafka else [])]
     child = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, cwd=ROOT)
     assert child.stdin is not None
     assert child.stdout is not None
@@ -114,6 +114,7 @@ def calls(load: Load, short: bool, kafka: str) -> list[Row]:
             rates: dict[str, list[float]] = {"ours": [], "echo": []}
             for port in (ours, echo):
                 load(port, 200, flying, 0)
+            lost(ours)  # until the log's process is up as well
             for number in range(rounds):
                 for name, port in (("ours", ours), ("echo", echo))[:: 1 if number % 2 else -1]:
                     rates[name].append(_whole(load(port, count, flying, 0)).rate)
@@ -134,33 +135,43 @@ def calls(load: Load, short: bool, kafka: str) -> list[Row]:
 
 
 def beside_mlserver(ghz: str, venv: Path, rows: Rows, short: bool, kafka: str) -> list[Row]:
-    """ModelInfer of one flight, ours and MLServer's, alternately."""
+    """ModelInfer of one flight, ours and MLServer's, alternately; ours also as it is run, each answer on Kafka."""
     rounds, count = (2, 300) if short else (5, 2000)
-    rates: dict[str, list[float]] = {"ours": [], "MLServer": []}
     method = "inference.GRPCInferenceService.ModelInfer"
-    with tempfile.TemporaryDirectory() as folder, served("ours", kafka) as ours, mlserver(venv, rows) as theirs:
+    logged = "ours, each answer on Kafka"
+    with (
+        tempfile.TemporaryDirectory() as folder,
+        served("ours", None) as ours,
+        served("ours", kafka) as ours_logged,
+        mlserver(venv, rows) as theirs,
+    ):
+        ports = {"ours": ours, logged: ours_logged, "MLServer": theirs}
+        rates: dict[str, list[float]] = {name: [] for name in ports}
         schema = Path(folder, "schema")
         schema.write_bytes(protoset(inference_pb2.DESCRIPTOR))
         loads = {}
-        for name, message in (("ours", infer_of(rows)), ("MLServer", mlserver_request(rows))):
+        for name in ports:
             body = Path(folder, name)
+            message = mlserver_request(rows) if name == "MLServer" else infer_of(rows)
             body.write_bytes(message.SerializeToString())
             loads[name] = by_ghz(ghz, method, body, schema)
-        ports = {"ours": ours, "MLServer": theirs}
-        for name, load in loads.items():
-            load(ports[name], 200, 32, 0)
+            loads[name](ports[name], 200, 32, 0)
+        lost(ours_logged)  # until the log's process is up as well
         for number in range(rounds):
             for name in list(loads)[:: 1 if number % 2 else -1]:
                 rates[name].append(_whole(loads[name](ports[name], count, 32, 0)).rate)
             print(
-                f"ModelInfer, round {number + 1}: {rates['ours'][-1]:.0f} {rates['MLServer'][-1]:.0f}", file=sys.stderr
+                f"ModelInfer, round {number + 1}: {' '.join(f'{r[-1]:.0f}' for r in rates.values())}", file=sys.stderr
             )
-    ratios = [a / b for a, b in zip(rates["ours"], rates["MLServer"], strict=True)]
-    return [
-        Row("ModelInfer of one row, ours, 32 in flight", statistics.median(rates["ours"]), "calls/s"),
-        Row("ModelInfer of one row, MLServer, 32 in flight", statistics.median(rates["MLServer"]), "calls/s"),
-        Row("ModelInfer, ours / MLServer", statistics.median(ratios), "×", goal=3.0),
+    out = [
+        Row(f"ModelInfer of one row, {name}, 32 in flight", statistics.median(r), "calls/s")
+        for name, r in rates.items()
     ]
+    for name in ("ours", logged):
+        ratios = [a / b for a, b in zip(rates[name], rates["MLServer"], strict=True)]
+        goal = 3.0 if name == "ours" else None  # MLServer logs no answer
+        out.append(Row(f"ModelInfer, {name} / MLServer", statistics.median(ratios), "×", goal=goal))
+    return out
 
 
 def _whole(found: Seen) -> Seen:

@@ -16,20 +16,33 @@ from stream.learn.tree import HoeffdingTree
 
 
 class _Growth(BaseModel):
-    """Hyper-parameters of every tree, with River's names and defaults, and the two hard bounds."""
+    """Hyper-parameters of every tree, with River's names and defaults, and two hard bounds (null: the tree's own)."""
 
     model_config = ConfigDict(extra="forbid", frozen=True)
     grace_period: int = Field(default=200, ge=1)
     max_depth: int | None = Field(default=None, ge=1, le=1000)
     delta: float = Field(default=1e-7, gt=0, lt=1)
     tau: float = Field(default=0.05, ge=0, le=1)
+    max_nodes: int | None = Field(default=None, ge=1, le=2**24)
+    max_observer_bytes: int | None = Field(default=None, ge=2**20)
+
+    def of_tree(self) -> dict[str, Any]:
+        """As the tree itself takes them."""
+        bounds = ("max_nodes", "max_observer_bytes")
+        return {name: value for name, value in self.model_dump().items() if value is not None or name not in bounds}
 
 
 class TreeParams(_Growth):
     """Hyper-parameters, with River's names and defaults."""
 
+    split_criterion: Literal["info_gain", "gini", "hellinger"] = "info_gain"
     leaf_prediction: str = Field(default="nba", pattern="^(mc|nb|nba)$")
     nb_threshold: int = Field(default=0, ge=0)
+    binary_split: bool = False
+    n_splits: int = Field(default=10, ge=1, le=1000)
+    min_branch_fraction: float = Field(default=0.01, ge=0, le=0.5)
+    max_share_to_split: float = Field(default=0.99, gt=0, le=1)
+    merit_preprune: bool = True
 
 
 class _Adapts(BaseModel):
@@ -97,8 +110,7 @@ class TreeArm(_Arm):
         made = HoeffdingTree
         if isinstance(params, AdaptiveParams):
             self.kind, made = "tree.adaptive", AdaptiveTree
-        given: dict[str, Any] = params.model_dump()
-        self._tree = made(len(layout.numeric), len(layout.categories), classes, **given)
+        self._tree = made(len(layout.numeric), len(layout.categories), classes, **params.of_tree())
 
     def _scores(self, probabilities: F64) -> F64:
         return np.ascontiguousarray(probabilities[:, 1]) if self._task == "binary" else probabilities
@@ -122,7 +134,8 @@ class RegressorArm(Scaling, _Arm):
         made = HoeffdingRegressor
         if isinstance(params, AdaptiveRegressorParams):
             self.kind, made = "tree.adaptive_regressor", AdaptiveRegressor
-        given: dict[str, Any] = params.model_dump(exclude={"scale"})
+        given = params.of_tree()
+        del given["scale"]
         self._tree = made(len(layout.numeric), len(layout.categories), **given)
         self._standard = Standard(len(layout.numeric)) if params.scale == "standard" else None
 
