@@ -195,7 +195,7 @@ def main() -> int:
     parser.add_argument("--json", action="store_true", help="print JSON")
     given = parser.parse_args()
     quiet_log()
-    flights = read_flights(8_000 if given.short else 60_000)
+    flights = read_flights(8_000 if given.short else 120_000)
     with LocalBroker() as broker, tempfile.TemporaryDirectory() as data:
         settings = Settings(kafka=broker.address, data=Path(data))
         found = rounds(flights, settings, lambda line: print(line, file=sys.stderr))

@@ -103,7 +103,9 @@ class Outside:
         self._end()
         if self._over:
             raise KafkaConnectionError("the process that sends was stopped")
-        child = self._child = subprocess.Popen(COMMAND, stdin=subprocess.PIPE, stdout=subprocess.PIPE)
+        found = os.pathsep.join(path for path in sys.path if path)  # what this process could import, that one can
+        env = {**os.environ, "PYTHONPATH": found}
+        child = self._child = subprocess.Popen(COMMAND, stdin=subprocess.PIPE, stdout=subprocess.PIPE, env=env)
         return child
 
     def _end(self) -> None:

@@ -5,8 +5,10 @@ A `Spec` is frozen. `Spec.hash` names it in every record that is written, and a 
 
 import hashlib
 import json
+from collections.abc import Mapping
+from functools import cached_property
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, Self
 
 from pydantic import BeforeValidator, Field, model_validator
 
@@ -206,10 +208,16 @@ class Spec(Part):
         """The event schema's file."""
         return self.folder / self.event.schema_
 
-    @property
+    @cached_property
     def hash(self) -> str:
-        """16 hex digits that change when anything that shapes data or models changes."""
+        """16 hex digits that change when anything that shapes data or models changes; computed once."""
         return spec_hash(self)
+
+    def model_copy(self, *, update: Mapping[str, Any] | None = None, deep: bool = False) -> Self:
+        """See pydantic; a copy has a hash of its own."""
+        made = super().model_copy(update=update, deep=deep)
+        made.__dict__.pop("hash", None)
+        return made
 
     def topic(self, name: str) -> str:
         """The Kafka topic called `name` here: pipeline name, dot, name."""
