@@ -7,35 +7,24 @@ a deserializer that raises makes kafka-python's poll spin.
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
-from kafka import KafkaAdminClient, KafkaConsumer, KafkaProducer, TopicPartition
+from kafka import KafkaAdminClient, KafkaConsumer, TopicPartition
 from kafka.errors import KafkaError, TopicAlreadyExistsError
 from kafka.structs import OffsetAndMetadata
 from tenacity import retry, retry_if_exception, stop_after_delay, wait_random_exponential
 
 from consumers._batches import hand_over_batches, poll
+from consumers._producer import CONNECT_S, DEAD_BYTES_MAX, MESSAGE_BYTES_MAX, Out, common, make_producer
 from consumers.settings import Settings
 from stream.arrive.records import Records
 from stream.errors import BrokerError, OffsetLost, TopicMissing
 
-__all__ = ["OffsetAndMetadata", "Out", "TopicPartition"]
-MESSAGE_BYTES_MAX = 8 << 20
-DEAD_BYTES_MAX = 2 * MESSAGE_BYTES_MAX + (64 << 10)  # a letter repeats the record, its key twice, and says why
-CONNECT_S = 15.0
+__all__ = [
+    "CONNECT_S", "DEAD_BYTES_MAX", "MESSAGE_BYTES_MAX", "OffsetAndMetadata", "Out", "TopicPartition", "make_producer",
+]  # fmt: skip
 POLL_RECORDS, BATCHED_POLL_RECORDS = 4_000, 16_000
-
-
-@dataclass(frozen=True, slots=True)
-class Out:
-    """One record to send. topic: full name."""
-
-    topic: str
-    value: bytes | None
-    key: bytes | None = None
-    partition: int | None = None
 
 
 @contextmanager
@@ -48,17 +37,13 @@ def broker_errors(settings: Settings) -> Iterator[None]:
         raise BrokerError(f"Kafka at {settings.kafka}: {text}") from e
 
 
-def _common(settings: Settings) -> dict[str, Any]:
-    return {"bootstrap_servers": settings.kafka.split(","), "client_id": "headwater"}
-
-
 def make_consumer(settings: Settings, group: str | None, batches: bool = False) -> KafkaConsumer:
     """A consumer of committed records only; where to begin is always said explicitly.
 
     With `batches`, read it with `_batches.poll`: records come as columns.
     """
     consumer = KafkaConsumer(
-        **_common(settings),
+        **common(settings),
         group_id=group,
         isolation_level="read_committed",
         enable_auto_commit=False,
@@ -83,30 +68,9 @@ def consuming(settings: Settings, group: str | None = None, batches: bool = Fals
         consumer.close(autocommit=False, timeout_ms=2000)
 
 
-def make_producer(settings: Settings, transactional_id: str | None = None) -> KafkaProducer:
-    """An idempotent producer; transactional when it has an id, by which a newer one fences this one out."""
-    return KafkaProducer(
-        **_common(settings),
-        transactional_id=transactional_id,
-        transaction_timeout_ms=settings.transaction_timeout_ms,
-        delivery_timeout_ms=settings.delivery_timeout_ms,
-        request_timeout_ms=max(1000, settings.delivery_timeout_ms // 2),
-        enable_idempotence=True,
-        acks="all",
-        linger_ms=2,
-        retry_backoff_ms=10,  # a commit soon after another is asked to wait; with 100 that costs 0.1 s each time
-        batch_size=256 * 1024,
-        max_request_size=DEAD_BYTES_MAX,  # each topic has its own bound
-        max_block_ms=round(CONNECT_S * 1000),
-        allow_auto_create_topics=False,
-        bootstrap_timeout_ms=round(CONNECT_S * 1000),
-        metrics_enabled=False,
-    )
-
-
 def make_admin(settings: Settings) -> KafkaAdminClient:
     """An admin client."""
-    return KafkaAdminClient(**_common(settings), bootstrap_timeout_ms=round(CONNECT_S * 1000))
+    return KafkaAdminClient(**common(settings), bootstrap_timeout_ms=round(CONNECT_S * 1000))
 
 
 def partitions_of(consumer: KafkaConsumer, topics: Iterable[str], settings: Settings) -> list[TopicPartition]:

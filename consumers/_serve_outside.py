@@ -18,7 +18,7 @@ from typing import Any, BinaryIO, NamedTuple
 
 from kafka.errors import KafkaConnectionError, KafkaError, KafkaTimeoutError
 
-from consumers._kafka import CONNECT_S, Out, make_producer
+from consumers._producer import CONNECT_S, Out, make_producer
 from consumers.settings import Settings
 
 COMMAND = [sys.executable, "-P", "-m", "consumers._serve_outside"]
