@@ -4,26 +4,78 @@
 all of them over and waits for what became of each. Invariant: a record counts as taken only once Kafka confirmed it to
 the other process; where that one ends, or says nothing for too long, none of those in its hands does. It ends when its
 input does, so it outlives nobody: signals to the whole group leave it to this process, which still has things to send.
+Messages are Avro's, each behind its length.
 """
 
 import contextlib
+import io
+import json
 import logging
 import os
-import pickle
 import select
 import signal
+import struct
 import subprocess
 import sys
+from collections.abc import Sequence
 from typing import Any, BinaryIO, NamedTuple
 
+import fastavro
 from kafka.errors import KafkaConnectionError, KafkaError, KafkaTimeoutError
 
 from consumers._producer import CONNECT_S, Out, make_producer
 from consumers.settings import Settings
 
 COMMAND = [sys.executable, "-P", "-m", "consumers._serve_outside"]
+_ROW = {
+    "type": "record", "name": "Row", "fields": [
+        {"name": "topic", "type": "string"}, {"name": "value", "type": ["null", "bytes"]},
+        {"name": "key", "type": ["null", "bytes"]}, {"name": "partition", "type": ["null", "int"]},
+    ],
+}  # fmt: skip
+QUESTION = fastavro.parse_schema({
+    "type": "record", "name": "Question", "fields": [
+        {"name": "what", "type": {"type": "enum", "name": "What", "symbols": ["make", "send", "close"]}},
+        {"name": "settings", "type": "string"}, {"name": "within_s", "type": "double"},
+        {"name": "rows", "type": {"type": "array", "items": _ROW}},
+    ],
+})  # fmt: skip
+ANSWER = fastavro.parse_schema({
+    "type": "record", "name": "Answer", "fields": [
+        {"name": "wrong", "type": "string"},
+        {"name": "found", "type": {"type": "array", "items": ["long", "string"]}},
+    ],
+})  # fmt: skip
+_SIZE = struct.Struct(">I")
 _LATE_S = 5.0  # beyond what it was given, before the process counts as lost
 _END_S = 2.0  # for it to end by itself
+
+
+def put(sink: Any, schema: Any, message: dict[str, Any]) -> None:
+    """Write one message."""
+    body = io.BytesIO()
+    fastavro.schemaless_writer(body, schema, message)
+    sink.write(_SIZE.pack(body.tell()) + body.getbuffer())
+    sink.flush()
+
+
+def take(source: Any, schema: Any) -> dict[str, Any]:
+    """Read one message. Raises EOFError where none is, or the other end went away in the middle of it."""
+    head = source.read(_SIZE.size)
+    if len(head) < _SIZE.size:
+        raise EOFError("nothing more comes")
+    (size,) = _SIZE.unpack(head)
+    body = source.read(size)
+    if len(body) < size:
+        raise EOFError(f"{len(body)} bytes of {size}")
+    found: dict[str, Any] = fastavro.schemaless_reader(io.BytesIO(body), schema, None)  # type: ignore[assignment]
+    return found
+
+
+def question(what: str, settings: str = "", within_s: float = 0.0, rows: Sequence[Out] = ()) -> dict[str, Any]:
+    """What the process is told. settings: as JSON."""
+    held = [{"topic": r.topic, "value": r.value, "key": r.key, "partition": r.partition} for r in rows]
+    return {"what": what, "settings": settings, "within_s": within_s, "rows": held}
 
 
 class Metadata(NamedTuple):
@@ -53,11 +105,12 @@ class Outside:
 
     def make(self, settings: Settings) -> "OutsideProducer":
         """A new producer there, in place of the one before. Raises KafkaError."""
-        self.ask(("make", settings), CONNECT_S)
-        return OutsideProducer(self, settings)
+        given = settings.model_dump_json()
+        self.ask(question("make", given), CONNECT_S)
+        return OutsideProducer(self, given)
 
-    def ask(self, what: tuple[Any, ...], within_s: float) -> Any:
-        """What the process answers. Raises KafkaError: what it met itself, or that it is gone."""
+    def ask(self, what: dict[str, Any], within_s: float) -> list[int | str]:
+        """What the process found. Raises KafkaError: what it met itself, or that it is gone."""
         child = self._child
         if child is None or not self.up or not self._tell(child, what):
             child = self._begin()
@@ -68,15 +121,15 @@ class Outside:
         try:
             if not select.select([child.stdout], [], [], within_s + _LATE_S)[0]:
                 raise KafkaTimeoutError(f"the process that sends said nothing in {within_s + _LATE_S:g} s")
-            found = pickle.load(child.stdout)
-        except (OSError, EOFError, pickle.UnpicklingError, KafkaTimeoutError) as e:
+            answer = take(child.stdout, ANSWER)
+        except (OSError, EOFError, KafkaTimeoutError) as e:
             self._end()
             if isinstance(e, KafkaTimeoutError):
                 raise
             raise KafkaConnectionError(f"the process that sends ended: {type(e).__name__} {e}") from e
-        if isinstance(found, KafkaError):
-            raise found
-        return found
+        if answer["wrong"]:
+            raise KafkaError(answer["wrong"])
+        return list(answer["found"])
 
     @property
     def up(self) -> bool:
@@ -84,12 +137,11 @@ class Outside:
         return self._child is not None and self._child.poll() is None
 
     @staticmethod
-    def _tell(child: "subprocess.Popen[bytes]", what: tuple[Any, ...]) -> bool:
+    def _tell(child: "subprocess.Popen[bytes]", what: dict[str, Any]) -> bool:
         """Whether it took all of it; it had ended before and did nothing of it otherwise."""
         assert child.stdin is not None
         try:
-            pickle.dump(what, child.stdin, protocol=5)
-            child.stdin.flush()
+            put(child.stdin, QUESTION, what)
         except BrokenPipeError:
             return False
         return True
@@ -127,7 +179,7 @@ class Outside:
 class OutsideProducer:
     """What a Sender sees of it."""
 
-    def __init__(self, outside: Outside, settings: Settings) -> None:
+    def __init__(self, outside: Outside, settings: str) -> None:
         self._outside, self._settings = outside, settings
         self._waiting: list[tuple[Out, Pending]] = []
 
@@ -142,9 +194,9 @@ class OutsideProducer:
         waiting, self._waiting = self._waiting, []
         if not waiting:
             return
-        rows = [(out.topic, out.value, out.key, out.partition) for out, _ in waiting]
+        told = question("send", self._settings, timeout, [out for out, _ in waiting])
         try:
-            found = self._outside.ask(("send", self._settings, rows, timeout), CONNECT_S + timeout)
+            found = self._outside.ask(told, CONNECT_S + timeout)
         except KafkaError as e:
             for _, pending in waiting:
                 pending.exception = e
@@ -153,41 +205,40 @@ class OutsideProducer:
             if isinstance(one, int):
                 pending.value = Metadata(one)
             else:
-                pending.exception = one
+                pending.exception = KafkaError(one)
 
     def close(self, timeout: float) -> None:
         """Let go of the producer; the process waits for the next."""
         if self._outside.up:
             with contextlib.suppress(KafkaError):
-                self._outside.ask(("close", timeout), timeout)
+                self._outside.ask(question("close", within_s=timeout), timeout)
 
 
-def _send(producer: Any, rows: list[tuple[Any, ...]], timeout_s: float) -> list[int | KafkaError]:
+def _send(producer: Any, rows: list[dict[str, Any]], timeout_s: float) -> list[int | str]:
     """An offset for each record, or why Kafka did not confirm it."""
     futures: list[Any] = []
-    for topic, value, key, partition in rows:
+    for row in rows:
         try:
-            futures.append(producer.send(topic, value=value, key=key, partition=partition))
+            futures.append(producer.send(row["topic"], value=row["value"], key=row["key"], partition=row["partition"]))
         except KafkaError as e:
-            futures += [_plain(e)] * (len(rows) - len(futures))
+            futures += [_told(e)] * (len(rows) - len(futures))
             break
-    late: KafkaError = KafkaTimeoutError("no answer")
+    late = "no answer"
     try:
         producer.flush(timeout_s)
     except KafkaError as e:
-        late = e
-    out: list[int | KafkaError] = []
-    for f in futures:
-        if isinstance(f, KafkaError):
-            out.append(f)
-        else:
-            out.append(int(f.value.offset) if f.succeeded() else _plain(f.exception or late))
-    return out
+        late = _told(e)
+    return [f if isinstance(f, str) else _became(f, late) for f in futures]
 
 
-def _plain(error: BaseException) -> KafkaError:
-    """An error that is the same after its journey, whatever it held."""
-    return error if type(error) is KafkaError else KafkaError(f"{type(error).__name__} {error}")
+def _became(future: Any, late: str) -> int | str:
+    if future.succeeded():
+        return int(future.value.offset)
+    return late if future.exception is None else _told(future.exception)
+
+
+def _told(error: BaseException) -> str:
+    return str(error) or type(error).__name__
 
 
 def run(source: BinaryIO, sink: BinaryIO) -> None:
@@ -195,22 +246,21 @@ def run(source: BinaryIO, sink: BinaryIO) -> None:
     producer: Any = None
     while True:
         try:
-            what, *given = pickle.load(source)
-        except (EOFError, pickle.UnpicklingError):  # the other end is gone, in the middle of a message perhaps
+            told = take(source, QUESTION)
+        except EOFError:  # the other end is gone
             break
-        found: Any = None
+        answer: dict[str, Any] = {"wrong": "", "found": []}
         try:
-            if producer is not None and what != "send":
+            if producer is not None and told["what"] != "send":
                 old, producer = producer, None
-                old.close(timeout=given[0] if what == "close" else 0.0)
-            if what != "close" and producer is None:
-                producer = make_producer(given[0])
-            if what == "send":
-                found = _send(producer, *given[1:])
+                old.close(timeout=told["within_s"])
+            if producer is None and told["what"] != "close":
+                producer = make_producer(Settings(**json.loads(told["settings"])))
+            if told["what"] == "send":
+                answer["found"] = _send(producer, told["rows"], told["within_s"])
         except KafkaError as e:
-            found = _plain(e)
-        pickle.dump(found, sink, protocol=5)
-        sink.flush()
+            answer["wrong"] = _told(e)
+        put(sink, ANSWER, answer)
     if producer is not None:
         with contextlib.suppress(KafkaError):
             producer.close(timeout=1.0)

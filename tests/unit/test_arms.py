@@ -205,7 +205,7 @@ def test_every_parameter_is_checked_and_unknown_ones_are_refused(name: str) -> N
     spec = _spec({"a": {"model": name, "params": {"nonsense": 1}}}, MODELS[name][0][0])
     assert model_problems(spec, "a") == ["arms.a.params.nonsense: found 1; Extra inputs are not permitted"]
     for parameter, field in MODELS[name][1].model_fields.items():
-        assert field.default is not None or parameter in ("max_depth", "n_jobs")
+        assert field.default is not None or parameter in ("max_depth", "n_jobs", "max_nodes", "max_observer_bytes")
         broken = _spec({"a": {"model": name, "params": {parameter: "nonsense"}}}, MODELS[name][0][0])
         problems = model_problems(broken, "a")  # one a kind of value that is allowed
         assert problems

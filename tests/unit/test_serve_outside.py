@@ -2,7 +2,6 @@
 
 import io
 import os
-import pickle
 import signal
 import sys
 import time
@@ -14,27 +13,25 @@ import pytest
 from kafka.errors import KafkaConnectionError, KafkaError, KafkaTimeoutError
 
 from consumers import _serve_outside
-from consumers._serve_outside import Outside, OutsideProducer, run
+from consumers._producer import Out
+from consumers._serve_outside import ANSWER, QUESTION, Outside, OutsideProducer, put, question, run, take
 from consumers.settings import Settings
 
-# A process that answers as told: N to a batch means offsets from N on
+# A process that does as the first record of a batch says
 ANSWERS = """
-import pickle, sys, time, os
+import sys, time, os
+from consumers._serve_outside import ANSWER, QUESTION, put, take
 while True:
     try:
-        what, *given = pickle.load(sys.stdin.buffer)
+        told = take(sys.stdin.buffer, QUESTION)
     except EOFError:
         break
-    found = None
-    if what == "send":
-        first = given[1][0][1]
-        if first == b"die":
-            os._exit(3)
-        if first == b"sleep":
-            time.sleep(60)
-        found = list(range(len(given[1])))
-    pickle.dump(found, sys.stdout.buffer)
-    sys.stdout.buffer.flush()
+    first = told["rows"][0]["value"] if told["rows"] else b""
+    if first == b"die":
+        os._exit(3)
+    if first == b"sleep":
+        time.sleep(60)
+    put(sys.stdout.buffer, ANSWER, {"wrong": "", "found": list(range(len(told["rows"])))})
 """
 
 
@@ -123,12 +120,12 @@ def test_once_stopped_none_is_begun(outside: Outside) -> None:
 def test_signals_to_all_leave_the_sending_process_to_the_one_that_answers() -> None:
     made = Outside()
     try:
-        assert made.ask(("close", 0.0), 20.0) is None  # it is up
+        assert made.ask(question("close"), 20.0) == []  # it is up
         child = made._child
         assert child is not None
         for name in (signal.SIGINT, signal.SIGTERM):
             os.kill(child.pid, name)
-        assert made.ask(("close", 0.0), 5.0) is None
+        assert made.ask(question("close"), 5.0) == []
         assert child.poll() is None
     finally:
         made.stop()
@@ -142,11 +139,12 @@ class _Producer:
     """As kafka-python's; `full` refuses from the second record on, `deaf` confirms every other record only."""
 
     def __init__(self, kind: str) -> None:
-        self.kind, self.futures, self.closed = kind, list[Any](), list[float]()
+        self.kind, self.futures, self.closed, self.sent = kind, list[Any](), list[float](), list[Any]()
 
     def send(self, topic: str, value: bytes, key: bytes | None, partition: int | None) -> Any:
         if self.kind == "full" and self.futures:
             raise KafkaTimeoutError("no room")
+        self.sent.append((topic, value, key, partition))
         done = self.kind != "deaf" or len(self.futures) % 2 == 0
         offset = SimpleNamespace(offset=100 + len(self.futures))
         self.futures.append(SimpleNamespace(succeeded=lambda: done, value=offset, exception=None))
@@ -160,15 +158,20 @@ class _Producer:
         self.closed.append(timeout)
 
 
-def _told(monkeypatch: pytest.MonkeyPatch, make: Callable[[Settings], Any], *asked: tuple[Any, ...]) -> list[Any]:
+def _told(
+    monkeypatch: pytest.MonkeyPatch, make: Callable[[Settings], Any], *asked: dict[str, Any]
+) -> list[dict[str, Any]]:
     monkeypatch.setattr(_serve_outside, "make_producer", make)
-    sink = io.BytesIO()
-    run(io.BytesIO(b"".join(pickle.dumps(one) for one in asked)), sink)
+    source, sink = io.BytesIO(), io.BytesIO()
+    for one in asked:
+        put(source, QUESTION, one)
+    source.seek(0)
+    run(source, sink)
     sink.seek(0)
-    return [pickle.load(sink) for _ in asked]
+    return [take(sink, ANSWER) for _ in asked]
 
 
-ROWS = [("t", b"v", b"k", None)] * 3
+ROWS = [Out("t", b"v", b"k"), Out("t", None, None, 1), Out("t", b"")]
 
 
 def test_each_record_is_answered_by_its_offset_or_by_what_became_of_it(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -178,22 +181,31 @@ def test_each_record_is_answered_by_its_offset_or_by_what_became_of_it(monkeypat
         made.append(_Producer(settings.kafka))
         return made[-1]
 
-    asked = [(what, Settings(kafka=kind), ROWS, 1.0) for kind in ("fine", "full", "deaf") for what in ("make", "send")]
-    found = _told(monkeypatch, make, *asked, ("close", 3.0), asked[1])
-    assert found[0::2] == [None] * 4
-    assert found[7] == [100, 101, 102]  # with none there, it makes one
-    assert found[1] == [100, 101, 102]
-    assert found[3][0] == 100
-    assert [type(one) for one in found[3][1:]] == [KafkaError, KafkaError]
-    assert "no room" in str(found[3][1])
-    assert (found[5][0], found[5][2]) == (100, 102)
-    assert "too late" in str(found[5][1])
-    assert [producer.closed for producer in made] == [[0.0], [0.0], [3.0], [1.0]]
+    given = [Settings(kafka=kind).model_dump_json() for kind in ("fine", "full", "deaf")]
+    asked = [question(what, one, 2.0, ROWS if what == "send" else ()) for one in given for what in ("make", "send")]
+    found = _told(monkeypatch, make, *asked, question("close", within_s=3.0), asked[1])
+    assert [one["wrong"] for one in found] == [""] * 8
+    assert [one["found"] for one in found[0::2]] == [[]] * 4
+    fine, full, deaf, again = (one["found"] for one in found[1::2])
+    assert fine == again == [100, 101, 102]  # with none there, it makes one
+    assert full == [100, "KafkaTimeoutError: no room", "KafkaTimeoutError: no room"]
+    assert deaf == [100, "KafkaTimeoutError: too late", 102]
+    assert [producer.closed for producer in made] == [[2.0], [2.0], [3.0], [1.0]]
+    assert made[0].sent == [("t", b"v", b"k", None), ("t", None, None, 1), ("t", b"", None, None)]
 
 
 def test_what_kafka_refuses_comes_back_as_an_error_and_the_process_stays(monkeypatch: pytest.MonkeyPatch) -> None:
     def make(settings: Settings) -> Any:
         raise KafkaConnectionError("nobody there")
 
-    found = _told(monkeypatch, make, ("make", Settings()), ("make", Settings()))
-    assert all(isinstance(one, KafkaError) and "nobody there" in str(one) for one in found)
+    found = _told(monkeypatch, make, *[question("make", Settings().model_dump_json())] * 2)
+    assert [one["found"] for one in found] == [[], []]
+    assert all("nobody there" in one["wrong"] for one in found)
+
+
+@pytest.mark.parametrize("cut", [1, 4, 5, -1])
+def test_a_message_that_was_cut_is_an_end(cut: int) -> None:
+    whole = io.BytesIO()
+    put(whole, QUESTION, question("send", rows=ROWS))
+    with pytest.raises(EOFError):
+        take(io.BytesIO(whole.getvalue()[:cut]), QUESTION)
