@@ -109,7 +109,7 @@ def lost(port: int, within_s: float = 30.0) -> int:
 def calls(load: Load, short: bool, kafka: str) -> list[Row]:
     """Calls a second of both, alternately, and latency of ours at a fixed rate; every call must succeed."""
     rounds, count, out = (2, 300, []) if short else (5, 4000, [])
-    with served("ours", kafka) as ours, served("echo", kafka) as echo:
+    with served("ours", kafka) as ours, served("echo", None) as echo:
         for flying in (1, 32, 128):
             rates: dict[str, list[float]] = {"ours": [], "echo": []}
             for port in (ours, echo):

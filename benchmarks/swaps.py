@@ -7,9 +7,9 @@ Swaps: the server in a process of its own, calls at a fixed rate; half seconds w
 what else the machine does meets all three alike. A call counts to the half second in which it began; of each 15 s the
 p99 of the three is compared, and the median of these is shown. A swap is what the follower does: read the snapshot from
 disk, verify it, restore every arm, try each, replace the model. Memory is the process's resident set, after a tenth of
-the swaps and at the end. Freshness: broker, pipeline and server as real
-processes, flights and their labels at a steady rate for ten minutes; the time from the broker taking a label to the
-first answer of a model that had learned it. The short form, at most 60 s, makes 200 swaps and measures 20 s of labels.
+the swaps and at the end. Freshness: broker, pipeline and server as real processes, flights and their labels at a steady
+rate for ten minutes; the time from the broker taking a label to the first answer of a model that had learned it. The
+short form, at most 60 s, makes 150 swaps and measures 20 s of labels.
 """
 
 import argparse

@@ -118,14 +118,13 @@ class Outside:
                 self._end()
                 raise KafkaConnectionError("the process that sends ended as soon as it began")
         assert child.stdout is not None
-        try:
-            if not select.select([child.stdout], [], [], within_s + _LATE_S)[0]:
-                raise KafkaTimeoutError(f"the process that sends said nothing in {within_s + _LATE_S:g} s")
-            answer = take(child.stdout, ANSWER)
-        except (OSError, EOFError, KafkaTimeoutError) as e:
+        if not select.select([child.stdout], [], [], within_s + _LATE_S)[0]:
             self._end()
-            if isinstance(e, KafkaTimeoutError):
-                raise
+            raise KafkaTimeoutError(f"the process that sends said nothing in {within_s + _LATE_S:g} s")
+        try:
+            answer = take(child.stdout, ANSWER)
+        except (OSError, EOFError) as e:
+            self._end()
             raise KafkaConnectionError(f"the process that sends ended: {type(e).__name__} {e}") from e
         if answer["wrong"]:
             raise KafkaError(answer["wrong"])

@@ -159,12 +159,12 @@ class QuickPlane:
         self._model: _Model | None = None
         self._next: _Model | None = None
         self._last: _Model | None = None
-        plane.before_swap(self._ready)
-        if plane.served is not None:
-            self._ready(plane.served)
-        if self._tables is not None:  # no caller waits for a compiler
+        if self._tables is not None:  # no caller waits for a compiler, nor for what a model's answers have in common
             read_row(b"", self._tables, row_of(self._tables, spec), 0)
             warm()
+            plane.before_swap(self._ready)
+            if plane.served is not None:
+                self._ready(plane.served)
 
     @property
     def able(self) -> bool:
