@@ -5,6 +5,7 @@ log is still written, since it is what the models are a function of. Groups are 
 before learn, so that a step keeps its place whether or not others run beside it; a changed cut is refused.
 """
 
+from collections import deque
 from collections.abc import Mapping, Sequence
 
 import structlog
@@ -55,7 +56,8 @@ class Pipeline:
         self._learn = LearnStep(spec, settings, clock) if "learn" in self.steps else None
         self.group = f"{spec.name}.{front[-1] if front else 'learn'}"
         self.shared = self.steps[-1] in ("clean", "encode")
-        self._sent: list[Training] = []
+        self.overlaps = True
+        self._sent: deque[Training] = deque()  # taken, and not yet told to be written
         self._log = TopicPartition(spec.topic("training"), 0)
         self._busy = self._front.busy if self._front else Busy()
         self._busy.spans = spans_of(spec, "+".join(self.steps))
@@ -166,8 +168,9 @@ class Pipeline:
         outs = self._learn.take_outs() if self._learn else []
         if self._front is not None:
             outs = self._front.take_outs() + outs
-            self._sent = [piece for rows in self._front.take_training() for piece in split_training(rows)]
-            outs = [Out(self._log.topic, encode_training(t), None, 0) for t in self._sent] + outs
+            sent = [piece for rows in self._front.take_training() for piece in split_training(rows)]
+            outs = [Out(self._log.topic, encode_training(t), None, 0) for t in sent] + outs
+            self._sent += sent
         return outs + self._pace()
 
     def _pace(self) -> list[Out]:
@@ -189,12 +192,13 @@ class Pipeline:
 
     def written(self, outs: Sequence[Out], offsets: Sequence[int]) -> None:
         """See Chain. The training rows are durable now, so they may be learned."""
-        if self._learn is not None:
-            for rows, offset in zip(self._sent, offsets, strict=False):
-                with self._busy.step("learn", len(rows)) as work:
-                    work.ids, work.about["offset"] = [rows.block.ids], offset
-                    self._learn.learn(rows, offset)
-        self._sent = []
+        for out, offset in zip(outs, offsets, strict=True):
+            if out.topic == self._log.topic:
+                rows = self._sent.popleft()
+                if self._learn is not None:
+                    with self._busy.step("learn", len(rows)) as work:
+                        work.ids, work.about["offset"] = [rows.block.ids], offset
+                        self._learn.learn(rows, offset)
 
     def reached(self, positions: Mapping[TopicPartition, int]) -> None:
         """See Chain."""

@@ -13,9 +13,9 @@ aborted send_offsets leaks its offsets into the next transaction.
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from kafka import KafkaConsumer, KafkaProducer, TopicPartition
+from kafka import KafkaProducer, TopicPartition
 from kafka.errors import KafkaError
-from kafka.structs import OffsetAndMetadata
+from kafka.structs import ConsumerGroupMetadata, OffsetAndMetadata
 
 from consumers._crash import crash_point
 from consumers._kafka import Out
@@ -27,7 +27,7 @@ from stream.limits import COMMIT_METADATA_BYTES_MAX
 
 def commit(
     producer: KafkaProducer,
-    consumer: KafkaConsumer,
+    group: ConsumerGroupMetadata,
     outs: Sequence[Out],
     offsets: Mapping[TopicPartition, OffsetAndMetadata],
     watchdog: Watchdog,
@@ -47,7 +47,7 @@ def commit(
             producer.flush(settings.delivery_timeout_ms / 1000)
             written = [wait(f, settings) for f in futures]
             crash_point("commit.before_offsets")
-            producer.send_offsets_to_transaction(dict(offsets), consumer.group_metadata())
+            producer.send_offsets_to_transaction(dict(offsets), group)
             crash_point("commit.before_commit")
         except Exception:
             _abort(producer)

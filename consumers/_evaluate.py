@@ -34,6 +34,7 @@ class Evaluate:
     """Implements the loop's Chain."""
 
     shared = False
+    overlaps = False
 
     def __init__(self, spec: Spec, vitals: Vitals | None = None) -> None:
         self._spec, self._vitals = spec, vitals

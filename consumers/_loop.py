@@ -2,11 +2,17 @@
 
 What is done between two commits is either all visible or not at all. On a restart the marks of the last commit say
 where to go on. Any exception ends the process (see _checkpoint); whoever supervises it starts a new one.
+
+While there is a backlog, what comes next is read and worked through while a commit is under way, in a thread of its
+own: a broker's answer takes longer than the work. It is committed only after that, and of a commit that fails nothing
+outlives the process, so nobody sees a difference. docs/decisions/overlapped-commits.md has the reasons.
 """
 
 import gc
 import time
 from collections.abc import Callable, Mapping, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import dataclass
 from typing import Protocol
 
 import structlog
@@ -24,6 +30,7 @@ from stream.errors import BrokerError, DataError, OffsetLost
 
 log = structlog.get_logger()
 POLL_MS = 50
+UNDER_WAY_POLL_MS = 2  # while a commit is under way, its end is not to wait for records
 ROWS_BEFORE_COMMIT = 40_000
 BACKLOG_LINGER = 5
 BACKLOG_ROWS = 1_000  # a poll that gives this many says that there is a backlog
@@ -34,6 +41,7 @@ class Chain(Protocol):
 
     group: str
     shared: bool  # its partitions may be shared out among several processes
+    overlaps: bool  # it may be fed, and `take` called, before `written` tells of the commit before
 
     @property
     def topics(self) -> list[str]:
@@ -66,7 +74,7 @@ class Chain(Protocol):
         ...
 
     def written(self, outs: Sequence[Out], offsets: Sequence[int]) -> None:
-        """The records of the last `take` are committed, at these offsets."""
+        """The records of a `take` are committed, at these offsets; told in the order of the takes."""
         ...
 
     def reached(self, positions: dict[TopicPartition, int]) -> None:
@@ -76,6 +84,15 @@ class Chain(Protocol):
     def finish(self) -> None:
         """The process is about to leave; what `take` gives afterwards is committed last."""
         ...
+
+
+@dataclass(frozen=True, slots=True)
+class UnderWay:
+    """A commit, and what it commits."""
+
+    result: Future[list[int]]
+    outs: list[Out]
+    marks: dict[TopicPartition, OffsetAndMetadata]
 
 
 class Loop:
@@ -90,11 +107,12 @@ class Loop:
         self._idle_since_s: float | None = None
         self._rested: dict[TopicPartition, int] = {}
         self._committed: dict[TopicPartition, int | None] = {}
+        self._under_way: UnderWay | None = None
 
     def run(self, stop: Callable[[], bool]) -> None:
         """Work until `stop()`; then commit what is finished and leave."""
         _calm_collector()
-        with broker_errors(self._settings):
+        with broker_errors(self._settings), ThreadPoolExecutor(1, "commit") as self._committer:
             self._producer = self._make_producer()
             self._consumer = make_consumer(self._settings, self._chain.group, batches=True)
             try:
@@ -103,8 +121,10 @@ class Loop:
                 while not stop():
                     self._turn()
                 self._commit()
+                self._settle()
                 self._chain.finish()
                 self._commit()
+                self._settle()
             except OffsetOutOfRangeError as e:
                 raise self._lost(e) from e
             finally:
@@ -148,15 +168,24 @@ class Loop:
         self._consumer.pause(*(held & assigned))
         self._consumer.resume(*(assigned - held))
         batch = poll(self._consumer, self._poll_ms())
+        self._feed(batch)
+        if self._worked_s is not None and self._is_time():
+            self._commit()
+        elif not batch:
+            self._settle()
+            self._rest()
+
+    def _feed(self, batch: Mapping[TopicPartition, Records]) -> None:
         rows = sum(map(len, batch.values()))
         self._rows, self._behind = self._rows + rows, rows >= BACKLOG_ROWS
         self._chain.feed(batch, self._idle_s(bool(batch)))
         if batch and self._worked_s is None:
             self._worked_s = time.monotonic()
-        if self._worked_s is not None and (self._lingered() or self._rows >= ROWS_BEFORE_COMMIT):
-            self._commit()
-        elif not batch:
-            self._rest()
+
+    def _is_time(self) -> bool:
+        """Whether to commit now: when work has waited long enough, is a lot, or the commit before it is through."""
+        through = self._under_way is not None and (self._under_way.result.done() or not self._behind)
+        return through or self._lingered() or self._rows >= ROWS_BEFORE_COMMIT
 
     def _rest(self) -> None:
         """Nothing to read: commit what time alone brought forth, and positions beyond transaction markers."""
@@ -170,6 +199,8 @@ class Loop:
         self._commit(only_with_records=not moved)
 
     def _poll_ms(self) -> int:
+        if self._under_way is not None:
+            return 0 if self._under_way.result.done() else UNDER_WAY_POLL_MS
         if self._worked_s is None:
             return POLL_MS
         left_s = self._worked_s + self._settings.linger_ms / 1000 - time.monotonic()
@@ -198,6 +229,14 @@ class Loop:
         return True
 
     def _commit(self, only_with_records: bool = False) -> None:
+        """Commit what is finished; while there is a backlog, without waiting for the end of it."""
+        before = self._ended()
+        self._begin_commit(only_with_records)
+        self._tell(before)  # while the next one is under way
+        if not (self._behind and self._chain.overlaps):
+            self._settle()
+
+    def _begin_commit(self, only_with_records: bool) -> None:
         outs = self._chain.take()
         if only_with_records and not outs:
             return
@@ -207,10 +246,26 @@ class Loop:
             return
         if self._chain.shared:
             self._refuse_company()
-        offsets = _checkpoint.commit(self._producer, self._consumer, outs, marks, self._watchdog, self._settings)
-        log.debug("committed", group=self._chain.group, records=len(outs), positions=_shown(marks))
+        group = self._consumer.group_metadata()
+        parts = (self._producer, group, outs, marks, self._watchdog, self._settings)
+        self._under_way = UnderWay(self._committer.submit(_checkpoint.commit, *parts), outs, marks)
         self._committed.update({tp: mark.offset for tp, mark in marks.items()})
-        self._chain.written(outs, offsets)
+
+    def _settle(self) -> None:
+        """Wait for the commit under way, if any, and tell the chain. Raises what it failed with."""
+        self._tell(self._ended())
+
+    def _ended(self) -> UnderWay | None:
+        """The commit that was under way, if any, ended now. Raises what it failed with."""
+        ended, self._under_way = self._under_way, None
+        if ended is not None:
+            ended.result.result()
+        return ended
+
+    def _tell(self, ended: UnderWay | None) -> None:
+        if ended is not None:
+            log.debug("committed", group=self._chain.group, records=len(ended.outs), positions=_shown(ended.marks))
+            self._chain.written(ended.outs, ended.result.result())
 
     def _refuse_company(self) -> None:
         """A process of another sharding that works on our partitions moves their offsets: then this one ends."""

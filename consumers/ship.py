@@ -41,6 +41,7 @@ class Ship:
     """Implements the loop's Chain."""
 
     shared = False
+    overlaps = False
 
     def __init__(self, spec: Spec, settings: Settings, topics: Sequence[str] = (), clock: Clock | None = None) -> None:
         self._spec, self._clock = spec, clock or SystemClock()
