@@ -8,9 +8,11 @@ by its default. Invariant: decode(encode(record)) == record, and bytes of anothe
 
 import functools
 import io
+import itertools
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from importlib import resources
+from types import MappingProxyType
 from typing import Any
 
 import fastavro
@@ -27,14 +29,33 @@ class Codec:
         self.name = str(schema["name"])
         self.schema = fastavro.parse_schema(schema)
         self.prefix = _prefix(schema)
+        self._cut: dict[frozenset[str], list[Any]] = {frozenset(): [self.schema]}
         self.older = {_prefix(s): fastavro.parse_schema(s) for s in older}
 
-    def encode(self, record: dict[str, Any]) -> bytes:
-        """One framed record. Raises ValueError when it does not fit the schema."""
+    def encode(self, record: dict[str, Any], encoded: Mapping[str, bytes] = MappingProxyType({})) -> bytes:
+        """One framed record; `encoded`: fields that are Avro already. Raises ValueError when it does not fit."""
         out = io.BytesIO()
         out.write(self.prefix)
-        fastavro.schemaless_writer(out, self.schema, record)
+        for part in self._parts(frozenset(encoded)):
+            if isinstance(part, str):
+                out.write(encoded[part])
+            else:
+                fastavro.schemaless_writer(out, part, record)
         return out.getvalue()
+
+    def _parts(self, encoded: frozenset[str]) -> list[Any]:
+        """The schema, cut at these fields: records of what is between them, and their names."""
+        if encoded not in self._cut:
+            parts: list[Any] = []
+            whole: Any = self.schema
+            for is_name, fields in itertools.groupby(whole["fields"], lambda f: f["name"] in encoded):
+                if is_name:
+                    parts += [f["name"] for f in fields]
+                else:
+                    part = {"type": "record", "name": f"{self.name}Part{len(parts)}", "fields": list(fields)}
+                    parts.append(fastavro.parse_schema(part))
+            self._cut[encoded] = parts
+        return self._cut[encoded]
 
     def decode(self, value: bytes) -> dict[str, Any]:
         """The record in `value`. Raises ValueError for other schemas, damaged or trailing bytes."""

@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 
 import schemas
 from stream.limits import BLOCK_BYTES_MAX, BLOCK_ROWS_MAX
+from stream.texts import avro_array
 
 F64 = NDArray[np.float64]
 U64 = NDArray[np.uint64]
@@ -111,7 +112,7 @@ _LABEL_ARRAYS: tuple[tuple[str, str], ...] = (
 
 
 def _block_record(block: Block) -> dict[str, Any]:
-    record: dict[str, Any] = {"spec_hash": block.spec_hash, "rows": len(block), "ids": block.ids}
+    record: dict[str, Any] = {"spec_hash": block.spec_hash, "rows": len(block)}
     for name, dtype in _ARRAYS:
         record[name] = np.ascontiguousarray(getattr(block, name), dtype).tobytes()
     return record
@@ -134,7 +135,7 @@ def _block_of(record: dict[str, Any]) -> Block:
 
 def encode_features(block: Block) -> bytes:
     """A record of the features topic."""
-    return schemas.codec("features").encode(_block_record(block))
+    return schemas.codec("features").encode(_block_record(block), {"ids": avro_array(block.ids)})
 
 
 def decode_features(value: bytes) -> Block:
@@ -148,7 +149,7 @@ def encode_training(rows: Training) -> bytes:
     for name, dtype in _LABEL_ARRAYS:
         record[name] = np.ascontiguousarray(getattr(rows, name), dtype).tobytes()
     record["correction"] = b"" if rows.correction is None else rows.correction.tobytes()
-    return schemas.codec("training").encode(record)
+    return schemas.codec("training").encode(record, {"ids": avro_array(rows.block.ids)})
 
 
 def decode_training(value: bytes) -> Training:
@@ -180,13 +181,29 @@ def take(block: Block, rows: Sequence[int] | I64) -> Block:
     )
 
 
+def cut(block: Block, start: int, end: int) -> Block:
+    """Rows start..end, as views."""
+    first, last = (int(block.token_ends[i - 1]) if i else 0 for i in (start, end))
+    return Block(
+        block.spec_hash,
+        block.ids[start:end],
+        block.time_ms[start:end],
+        block.partition[start:end],
+        block.offset[start:end],
+        block.numeric[start:end],
+        block.categories[start:end],
+        block.tokens[first:last],
+        block.token_ends[start:end] - first,
+    )
+
+
 def split(block: Block, bytes_max: int = BLOCK_BYTES_MAX) -> list[Block]:
     """The block in pieces of at most BLOCK_ROWS_MAX rows and about `bytes_max` bytes each; order is kept."""
     width = 64 + 8 * (block.numeric.shape[1] + block.categories.shape[1]) + 8 * block.tokens.size // max(1, len(block))
     rows = max(1, min(BLOCK_ROWS_MAX, bytes_max // width))
     if len(block) <= rows:
         return [block]
-    return [take(block, range(i, min(i + rows, len(block)))) for i in range(0, len(block), rows)]
+    return [cut(block, i, min(i + rows, len(block))) for i in range(0, len(block), rows)]
 
 
 def split_training(rows: Training) -> list[Training]:

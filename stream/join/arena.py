@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from stream.block import I64, Block, Layout
-from stream.join.places import longer
+from stream.join.places import longer, roomy_size, untouched
 
 _START = 1024
 
@@ -23,15 +23,15 @@ class Arena:
         self._spec_hash = spec_hash
         self._has_tokens = bool(layout.tokens)
         self._columns: dict[str, NDArray[Any]] = {
-            "time_ms": np.zeros(_START, np.int64),
-            "partition": np.zeros(_START, np.int32),
-            "offset": np.zeros(_START, np.int64),
-            "numeric": np.zeros((_START, len(layout.numeric))),
-            "categories": np.zeros((_START, len(layout.categories)), np.uint64),
+            "time_ms": untouched((_START,), np.int64),
+            "partition": untouched((_START,), np.int32),
+            "offset": untouched((_START,), np.int64),
+            "numeric": untouched((_START, len(layout.numeric)), np.float64),
+            "categories": untouched((_START, len(layout.categories)), np.uint64),
         }
         self._ids = np.empty(_START, object)  # str
         self._tokens = np.empty(_START if self._has_tokens else 0, object)  # bytes, which slice and join fast
-        self._free = np.zeros(_START, np.int64)  # slots given back: a stack, filled up to _left
+        self._free = untouched((_START,), np.int64)  # slots given back: a stack, filled up to _left
         self._left = 0
         self._used = 0  # slots that were ever taken
 
@@ -43,8 +43,8 @@ class Arena:
     def put(self, block: Block, rows: Sequence[int] | I64) -> I64:
         """Copy these rows of a block, ascending, in; returns their slots."""
         n = len(rows)
-        while self._left + len(self._ids) - self._used < n:
-            self._grow()
+        if self._used - self._left + n > len(self._ids):
+            self._grow(roomy_size(self._used - self._left + n))
         again = min(n, self._left)
         slots = np.append(self._free[self._left - again : self._left], np.arange(n - again) + self._used)
         self._left -= again
@@ -81,8 +81,7 @@ class Arena:
         self._free[self._left : self._left + len(index)] = index
         self._left += len(index)
 
-    def _grow(self) -> None:
-        size = 2 * len(self._ids)
+    def _grow(self, size: int) -> None:
         self._columns = {name: longer(column, size) for name, column in self._columns.items()}
         self._ids, self._free = longer(self._ids, size), longer(self._free, size)
         self._tokens = longer(self._tokens, size) if self._has_tokens else self._tokens

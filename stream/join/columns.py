@@ -29,10 +29,10 @@ from stream.join.decode import (
     WIDE,
     read,
 )
-from stream.join.ids import Bytes, Texts, texts_of
 from stream.join.labels import Label, LabelReader
 from stream.limits import TIME_AHEAD_MS_MAX
 from stream.spec import Spec
+from stream.texts import Bytes, Texts, texts_of
 
 _TASKS = {"binary": BINARY, "regression": REGRESSION, "classes": CLASSES}
 _PREFIX = np.frombuffer(schemas.codec("label").prefix, np.uint8)

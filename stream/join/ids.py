@@ -7,17 +7,15 @@ short. The hash is SipHash-1-3 (Aumasson and Bernstein, 2012), which Python's di
 that nobody can choose ids that collide. Equal hashes are never taken for equal ids.
 """
 
-from collections.abc import Sequence
 from typing import NamedTuple
 
 import numpy as np
-from numpy.typing import NDArray
 
 from stream.block import I32, I64
 from stream.jit import cached, compiled
-from stream.join.places import Places, give_back, longer, places, resized, size_for, take_place
+from stream.join.places import Places, give_back, longer, places, resized, size_for, take_place, untouched
+from stream.texts import Bytes
 
-Bytes = NDArray[np.uint8]
 _U = np.uint64
 WORDS = 3
 NEXT_CELL, LENGTH, HASHED, NEWEST, QUEUED = range(WORDS, 8)  # cells; all but the first in a handle's cell alone
@@ -34,30 +32,10 @@ class Ids(NamedTuple):
     key: I64
 
 
-class Texts(NamedTuple):
-    """n strings as UTF-8: string i is data[start[i]:end[i]]; data uint8, read-only."""
-
-    data: Bytes
-    start: I64
-    end: I64
-
-
-def texts_of(given: Sequence[str]) -> Texts:
-    """The same strings (a lone surrogate as three bytes, as if it were allowed)."""
-    joined = "\0".join(given).encode(errors="surrogatepass")
-    data = np.frombuffer(joined, np.uint8)
-    between = np.flatnonzero(data == 0)
-    if len(between) != len(given) - 1:  # there is a NUL in some string, or there is none
-        lengths = np.array([len(x.encode(errors="surrogatepass")) for x in given], np.int64)
-        end = np.cumsum(lengths + 1) - 1
-        return Texts(data, end - lengths, end)
-    return Texts(data, np.append(0, between + 1), np.append(between, len(data)))
-
-
 def ids(size: int) -> Ids:
     """None known; room for `size` (a power of two) cells."""
     key = np.array([hash(("join", i)) for i in range(2)])  # Python's own seed, random unless PYTHONHASHSEED is set
-    return Ids(np.zeros((size, 8), np.int64), _table(size), places(size), key)
+    return Ids(untouched((size, 8), np.int64), _table(size), places(size), key)
 
 
 def roomy_ids(of: Ids, cells: int) -> Ids:

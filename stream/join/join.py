@@ -43,7 +43,7 @@ from stream.errors import LimitReached
 from stream.join import kernel, marks
 from stream.join.arena import Arena
 from stream.join.columns import Labels, labels_of
-from stream.join.ids import Ids, Texts, cells_of, roomy_ids, texts_of
+from stream.join.ids import Ids, cells_of, roomy_ids
 from stream.join.labels import Label
 from stream.join.layout import (
     CLOCK,
@@ -65,6 +65,7 @@ from stream.join.layout import (
 )
 from stream.join.ring import HEAD, held, roomy
 from stream.limits import PENDING_ROWS_MAX
+from stream.texts import Texts, texts_of
 
 FORCED_MAX = 100
 COUNTS = ("events", "matched", "timed_out", "duplicate_events", "late", "orphaned", "duplicate_labels", "corrected")

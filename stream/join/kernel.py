@@ -7,7 +7,7 @@ from collections.abc import Callable
 
 from stream.block import I64
 from stream.jit import cached, compiled
-from stream.join.ids import QUEUED, Texts, handle_of
+from stream.join.ids import QUEUED, handle_of
 from stream.join.layout import (
     CLOCK,
     CORRECTS,
@@ -53,6 +53,7 @@ from stream.join.rows import (
     unlink,
     waits_no_more,
 )
+from stream.texts import Texts
 
 _MOST = (1 << 63) - 1
 Found = tuple[int, int, int, int]

@@ -1,6 +1,8 @@
 """Which rows of an array are in use. Places that were given back are taken again first, so a big array is touched no
 further than it was ever needed."""
 
+import math
+import mmap
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -10,6 +12,8 @@ from stream.block import I64
 from stream.jit import compiled
 
 USED, FREE = range(2)
+MAPPED_BYTES = 1 << 18
+SMALL_BITS, GROWS_BITS = 18, 3  # up to 2 ** 18 the sizes are powers of eight
 
 
 class Places(NamedTuple):
@@ -21,13 +25,19 @@ class Places(NamedTuple):
 
 def places(size: int) -> Places:
     """None in use."""
-    return Places(np.zeros(size, np.int64), np.zeros(2, np.int64))
+    return Places(untouched((size,), np.int64), np.zeros(2, np.int64))
 
 
 def size_for(of: Places, more: int) -> int:
-    """How many places there must be for so many more: those that there are, or a power of two."""
+    """How many places there must be for so many more: those that there are, or `roomy_size` of all."""
     short = int(of.top[USED] - of.top[FREE]) + more - len(of.free)
-    return len(of.free) if short <= 0 else 1 << (len(of.free) + short - 1).bit_length()
+    return len(of.free) if short <= 0 else roomy_size(len(of.free) + short)
+
+
+def roomy_size(needed: int) -> int:
+    """A power of two that is no less; far more for few, as growing costs time, and zeros not yet used no memory."""
+    exact = max(1, (needed - 1).bit_length())
+    return 1 << (min(-(-exact // GROWS_BITS) * GROWS_BITS, max(exact, SMALL_BITS)))
 
 
 def resized(of: Places, size: int) -> Places:
@@ -35,9 +45,22 @@ def resized(of: Places, size: int) -> Places:
     return Places(longer(of.free, size), of.top)
 
 
+def untouched(shape: tuple[int, ...], dtype: Any) -> NDArray[Any]:
+    """Zeros that take no memory until they are used, page by page; objects are None.
+
+    numpy asks for huge pages, which are cleared whole when first touched, and the heap clears what it gives again:
+    both cost more than the join itself.
+    """
+    kind = np.dtype(dtype)
+    size = math.prod(shape) * kind.itemsize
+    if size < MAPPED_BYTES or kind.hasobject:
+        return np.empty(shape, kind) if kind.hasobject else np.zeros(shape, kind)
+    return np.frombuffer(mmap.mmap(-1, size, mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS), kind).reshape(shape)
+
+
 def longer(items: NDArray[Any], size: int) -> NDArray[Any]:
-    """A copy with zeros up to `size` rows, which take no memory until they are used."""
-    out = np.zeros((size, *items.shape[1:]), items.dtype)
+    """A copy with `untouched` rows up to `size`."""
+    out = untouched((size, *items.shape[1:]), items.dtype)
     out[: len(items)] = items
     return out
 

@@ -10,6 +10,7 @@ import numpy as np
 
 from stream.block import I64
 from stream.jit import cached, compiled
+from stream.join.places import roomy_size, untouched
 
 BASE, MASK, HEAD, TAIL = range(4)
 
@@ -25,7 +26,7 @@ def ring(partitions: int, width: int, size: int = 64) -> Ring:
     """Empty rings of `size` entries (a power of two) each."""
     bounds = np.zeros((partitions, 4), np.int64)
     bounds[:, BASE], bounds[:, MASK] = np.arange(partitions) * size, size - 1
-    return Ring(np.zeros((partitions * size, width), np.int64), bounds)
+    return Ring(untouched((partitions * size, width), np.int64), bounds)
 
 
 def held(of: Ring, partition: int = 0) -> int:
@@ -39,10 +40,10 @@ def roomy(of: Ring, partition: int, more: int) -> Ring:
     if needed <= of.bounds[partition, MASK] + 1:
         return of
     sizes = of.bounds[:, MASK] + 1
-    sizes[partition] = 1 << (needed - 1).bit_length()
+    sizes[partition] = roomy_size(needed)
     bounds = of.bounds.copy()
     bounds[:, BASE], bounds[:, MASK] = np.cumsum(sizes) - sizes, sizes - 1
-    grown = Ring(np.zeros((int(sizes.sum()), of.data.shape[1]), np.int64), bounds)
+    grown = Ring(untouched((int(sizes.sum()), of.data.shape[1]), np.int64), bounds)
     _move(of, grown)
     return grown
 

@@ -15,15 +15,14 @@ from stream.join.ids import (
     NEWEST,
     QUEUED,
     Ids,
-    Texts,
     cells_of,
     handle_of,
     hash_of,
     release,
-    texts_of,
 )
 from stream.join.places import places, resized, size_for
 from stream.join.ring import BASE, HEAD, MASK, TAIL, held, ring, roomy
+from stream.texts import Texts, texts_of
 
 compiled = numba.njit(**OPTIONS)  # not kept on disk, where an edit to ids.py would go unseen
 IDS = st.one_of(st.text(max_size=3), st.text("ab\0é", max_size=2 * CELL_BYTES + 2), st.sampled_from(["a", "a\0", ""]))
@@ -152,5 +151,5 @@ def test_a_ring_keeps_its_entries_in_order_however_it_grows(steps: list[tuple[in
 def test_places_grow_only_when_they_must() -> None:
     of = places(8)
     of.top[:] = 8, 3
-    assert [size_for(of, n) for n in (0, 3, 4, 100)] == [8, 8, 16, 128]
+    assert [size_for(of, n) for n in (0, 3, 4, 100)] == [8, 8, 64, 512]
     assert len(resized(of, 16).free) == 16
