@@ -8,10 +8,12 @@ Log loss clips probabilities to [1e-15, 1 - 1e-15].
 """
 
 import math
+from functools import lru_cache
 
 import numpy as np
 
 from stream.block import F64
+from stream.jit import brief
 
 EPSILON = 1e-15
 
@@ -28,18 +30,49 @@ def losses(task: str, scores: F64, label: F64) -> tuple[F64, F64]:
     return -np.log(np.clip(chosen, EPSILON, 1 - EPSILON)), right
 
 
+@brief
+def _binary_terms(scores: F64, label: F64, out: F64) -> None:
+    for row in range(len(label)):
+        said, was = scores[row] > 0.5, label[row] == 1.0
+        chosen = scores[row] if was else 1.0 - scores[row]
+        out[row, 0] = 1.0
+        out[row, 1] = -math.log(min(max(chosen, EPSILON), 1.0 - EPSILON))
+        out[row, 2] = 1.0 if said == was else 0.0
+        out[row, 3] = (scores[row] - (1.0 if was else 0.0)) ** 2
+        out[row, 4] = 1.0 if said and was else 0.0
+        out[row, 5] = 1.0 if said else 0.0
+        out[row, 6] = 1.0 if was else 0.0
+
+
+@brief
+def _add(rows: F64, weights: F64, kept: float, sums: F64) -> None:
+    """sums = kept * sums + the rows, weighted, added in order."""
+    for term in range(len(sums)):
+        added = 0.0
+        for row in range(len(rows)):
+            added += rows[row, term] * weights[row]
+        sums[term] = kept * sums[term] + added
+
+
 def terms(task: str, scores: F64, label: F64) -> F64:
     """[n, terms]: 1, loss, right or absolute error; for classifiers also the Brier term, then hits, predicted and
     actual (of class 1, or of each class)."""
-    columns = [np.ones(label.size), *losses(task, scores, label)]
     if task == "binary":
-        said, was = (scores > 0.5).astype(np.float64), (label == 1).astype(np.float64)
-        columns += [(scores - was) ** 2, said * was, said, was]
-    elif task == "classes":
+        out = np.empty((label.size, 7))
+        _binary_terms(np.ascontiguousarray(scores), label, out)
+        return out
+    columns = [np.ones(label.size), *losses(task, scores, label)]
+    if task == "classes":
         one = np.eye(scores.shape[1])
         said, was = one[scores.argmax(axis=1)], one[label.astype(np.int64)]
         columns += [((scores - was) ** 2).sum(axis=1), *(said * was).T, *said.T, *was.T]
     return np.stack(columns, axis=1)
+
+
+@lru_cache(maxsize=64)
+def _weights(factor: float, rows: int) -> tuple[float, F64]:
+    """What so many rows leave of the weight of those before them, and what each weighs itself."""
+    return float(factor**rows), factor ** np.arange(rows - 1, -1, -1, dtype=np.float64)
 
 
 class Tally:
@@ -59,14 +92,12 @@ class Tally:
 
     def add(self, rows: F64, label: F64) -> None:
         """Count rows float64[n, terms] in order; each makes all before it count by the factor less."""
-        kept = self._factor ** len(label)
-        if self._factor == 1.0:
-            weights = np.ones(len(label))
-        else:
-            weights = self._factor ** np.arange(len(label) - 1, -1, -1, dtype=np.float64)
+        kept, weights = _weights(self._factor, len(label))
         if self._task == "regression" and len(label):
             self._spread_by(weights, kept, label)
-        self.sums = kept * self.sums + (rows * weights[:, None]).sum(axis=0)
+        sums = self.sums.copy()
+        _add(rows, weights, kept, sums)
+        self.sums = sums
 
     def _spread_by(self, weights: F64, kept: float, label: F64) -> None:
         """Chan, Golub and LeVeque's merge of the label's mean and squared deviations."""
@@ -85,11 +116,15 @@ class Tally:
         if self._task == "regression":
             r2 = 1 - self.sums[1] / self.spread[1] if self.spread[1] > 0 else 0.0
             return {"mse": first, "mae": second, "rmse": math.sqrt(first), "r2": float(r2)}
-        hits, said, was = self.sums[4:].reshape(3, -1)
         found = {"log_loss": first, "accuracy": second, "brier": float(self.sums[3] / self.sums[0])}
-        shares = ((hits, said), (hits, was), (2 * hits, said + was))
-        occurs = (said + was > 0) if self._task == "classes" else np.ones(1, np.bool_)
-        for name, (part, whole) in zip(("precision", "recall", "f1"), shares, strict=True):
+        if self._task == "binary":
+            hit, claimed, true = self.sums[4:].tolist()
+            shares = {"precision": (hit, claimed), "recall": (hit, true), "f1": (2 * hit, claimed + true)}
+            return found | {name: part / whole if whole > 0 else 0.0 for name, (part, whole) in shares.items()}
+        hits, said, was = self.sums[4:].reshape(3, -1)
+        macros = ((hits, said), (hits, was), (2 * hits, said + was))
+        occurs = said + was > 0
+        for name, (part, whole) in zip(("precision", "recall", "f1"), macros, strict=True):
             share = np.divide(part, whole, out=np.zeros_like(part), where=whole > 0)
             found[name] = float(share[occurs].mean())
         return found

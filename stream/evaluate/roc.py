@@ -9,12 +9,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from stream.block import F64, I64
-from stream.jit import cached
+from stream.jit import brief
 
 BINS = 10_000
 
 
-@cached
+@brief
 def _area(ordered: F64, positive: NDArray[np.bool_], order: I64) -> float:
     """Pairs of a negative and a positive in the right order, ties half, as a share of all pairs; scores ascend."""
     pairs, negatives, positives = 0.0, 0.0, 0.0
@@ -33,7 +33,7 @@ def _area(ordered: F64, positive: NDArray[np.bool_], order: I64) -> float:
     return pairs / (negatives * positives)
 
 
-@cached
+@brief
 def _count(scores: F64, positive: NDArray[np.bool_], factor: float, counts: F64) -> None:
     """Add each row to its bin; with a factor below 1, all bins are worth less by factor ** rows first."""
     n = len(scores)
@@ -50,7 +50,7 @@ def _count(scores: F64, positive: NDArray[np.bool_], factor: float, counts: F64)
         weight *= factor
 
 
-@cached
+@brief
 def _binned(counts: F64) -> float:
     pairs, negatives, positives = 0.0, 0.0, 0.0
     for place in range(counts.shape[1]):
