@@ -29,6 +29,7 @@ from stream.learn.tree.layout import (
     DEPTH,
     EQUAL,
     FIRST,
+    GAIN,
     KIND,
     LAST,
     LEAF,
@@ -54,6 +55,7 @@ from stream.learn.tree.layout import (
 )
 from stream.learn.tree.merit import branch_weight, leaf_entropy, merit_range
 from stream.learn.tree.observe import clear_slot, free_slot, take_slot
+from stream.learn.tree.waits import surely_waits
 
 
 @compiled
@@ -91,9 +93,14 @@ def choose(state: State, rules: Rules, leaf: int, parts: Parts) -> tuple[bool, i
     if is_dominated(state, rules, leaf):
         return True, -1, 0.0, 0
     bits = leaf_entropy(state, leaf)
+    observers = state.slot_int[slot, 0]
+    candidates = observers + (1 if rules.merit_preprune else 0)
+    span = merit_range(state, rules, leaf)
+    bound = math.sqrt((span * span * rules.log_confidence) / (2.0 * state.node_real[leaf, WEIGHT]))
+    if rules.criterion == GAIN and bound >= rules.tau and surely_waits(state, rules, slot, bits, bound, parts):
+        return False, -1, 0.0, 0
     best, second = -math.inf, -math.inf
     attribute, threshold, entry = -1, 0.0, 0
-    observers = state.slot_int[slot, 0]
     for at in range(1, observers + 1):
         offered = state.slot_int[slot, at]
         cut, value = 0.0, 0
@@ -106,11 +113,8 @@ def choose(state: State, rules: Rules, leaf: int, parts: Parts) -> tuple[bool, i
             attribute, threshold, entry = offered, cut, value
         elif merit > second:
             second = merit
-    candidates = observers + (1 if rules.merit_preprune else 0)
     if candidates < 2:
         return candidates > 0, attribute, threshold, entry
-    span = merit_range(state, rules, leaf)
-    bound = math.sqrt((span * span * rules.log_confidence) / (2.0 * state.node_real[leaf, WEIGHT]))
     return best - second > bound or bound < rules.tau, attribute, threshold, entry
 
 
