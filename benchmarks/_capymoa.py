@@ -33,6 +33,18 @@ def forest(schema: Any) -> Any:
     return AdaptiveRandomForestClassifier(schema=schema, ensemble_size=10, number_of_jobs=1, random_seed=1)
 
 
+def binary_forest(schema: Any) -> Any:
+    """The same forest of trees that split in two alone, which CapyMOA offers by MOA's own words (`-b`)."""
+    from capymoa.base import MOAClassifier
+    from moa.classifiers.meta import AdaptiveRandomForest
+
+    words = (
+        "-l (ARFHoeffdingTree -e 2000000 -g 50 -c 0.01 -b) -s 10 -o (Percentage (M * (m / 100))) -m 60 -a 6.0 "
+        "-x (ADWINChangeDetector -a 0.001) -p (ADWINChangeDetector -a 0.01) -j 1"
+    )
+    return MOAClassifier(schema=schema, CLI=words, random_seed=1, moa_learner=AdaptiveRandomForest())
+
+
 def capymoa(make: Callable[[Any], Any], python_loop: bool) -> Callable[[Rows], Run]:
     """python_loop: predict, then train, from Python, instances made before; else MOA's own prequential loop in Java,
     over instances that it holds in memory (`prequential_evaluation`, optimised)."""

@@ -25,10 +25,10 @@ MAY_IMPORT = {
 # learn and predict are made of: the shape of a model's state, progressive metrics, snapshots of states. Assignment
 # stands early, since a row may have to know who serves it.
 ORDER = (
-    "limits", "errors", "clock", "trace", "jit", "block", "spec_part", "spec_event", "spec", "experiment.slots",
-    "experiment.bulk", "experiment.control", "predict.assign", "predict.steer", "arrive", "clean", "encode", "intake",
-    "join", "learn.learner", "evaluate.measures", "evaluate.roc", "evaluate.prequential", "registry", "learn",
-    "spec_load", "evaluate", "experiment", "predict", "explain", "export", "optimise", "ship",
+    "limits", "errors", "clock", "trace", "jit", "texts", "block", "spec_part", "spec_event", "spec",
+    "experiment.slots", "experiment.bulk", "experiment.control", "predict.assign", "predict.steer", "arrive", "clean",
+    "encode", "intake", "join", "learn.learner", "evaluate.measures", "evaluate.roc", "evaluate.prequential",
+    "registry", "learn", "spec_load", "evaluate", "experiment", "predict", "explain", "export", "optimise", "ship",
 )  # fmt: skip
 IMPURE = {
     "socket", "ssl", "select", "selectors", "asyncio", "http", "urllib", "urllib3", "requests", "httpx", "aiohttp",

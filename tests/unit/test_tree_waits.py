@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from stream.jit import OPTIONS
 from stream.learn.tree import HoeffdingTree
-from stream.learn.tree.candidate import best_threshold, best_values
+from stream.learn.tree.candidate import best_threshold, best_values, part_by_equality, sorted_entries, sums_are_exact
 from stream.learn.tree.layout import SLOT, Parts, Rules, State
 from stream.learn.tree.merit import leaf_entropy
 from stream.learn.tree.waits import BELOW_REACH, SLACK, bits, near_threshold, near_values, share_below, surely_waits
@@ -65,7 +65,8 @@ def grown(seed: int, rows: int, classes: int, values: int, binary: bool) -> Hoef
     numeric[:, 1] = np.round(numeric[:, 1])
     drawn = rng.integers(0, values, (rows, 2))
     drawn[:, 1] = (drawn[:, 1] + (y if apart else 0)) % values
-    tree.score_learn(numeric, (drawn + 1).astype(np.uint64), y, rng.choice([1.0, 0.5, 6.0], rows))
+    weight = rng.choice([1.0, 6.0, rng.choice([1.0, 0.1])], rows)
+    tree.score_learn(numeric, (drawn + 1).astype(np.uint64), y, weight)
     return tree
 
 
@@ -87,6 +88,30 @@ def test_a_merit_is_within_the_slack_or_in_doubt(seed: int, rows: int, classes: 
 def _wide(tree: HoeffdingTree) -> Parts:
     k = tree.shape[2]
     return Parts(np.zeros((64, k)), np.zeros((64, k), np.int64), np.zeros(64, np.int64), np.zeros(64, np.int64))
+
+
+@compiled
+def _others(state: State, rules: Rules, parts: Parts, in_order: bool, out: np.ndarray) -> bool:
+    slot = state.node_int[0, SLOT]
+    size = sorted_entries(state, slot, 0, parts.entry)
+    for rank in range(size):
+        part_by_equality(state, rules, slot, 0, parts.entry[rank], parts, in_order)
+        for at in range(parts.size[1]):
+            out[rank, parts.label[1, at]] = parts.weight[1, at]
+    return sums_are_exact(state, rules, slot, 0)
+
+
+@settings(deadline=None, max_examples=150)
+@SHAPES
+def test_whole_weights_have_the_same_sum_in_any_order(
+    seed: int, rows: int, classes: int, values: int, binary: bool
+) -> None:
+    tree = grown(seed, rows, classes, values, binary)
+    parts, ordered, quick = _wide(tree), np.zeros((64, classes)), np.zeros((64, classes))
+    exact = _others(tree._state, tree._rules, parts, True, ordered)
+    _others(tree._state, tree._rules, parts, False, quick)
+    assert np.array_equal(ordered, quick) or not exact
+    assert exact or (np.floor(tree._state.entry_weight) != tree._state.entry_weight).any()
 
 
 @settings(deadline=None, max_examples=150)

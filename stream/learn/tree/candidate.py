@@ -30,6 +30,7 @@ from stream.learn.tree.merit import append, merit
 
 ROOT_TWO = math.sqrt(2.0)
 DEVIATIONS = 2  # a row of Parts.weight that two branches leave free
+WHOLE_MAX = 2.0**53
 EXACT_VALUES = 256  # up to here "all other values" is summed as River sums it; beyond, total minus value
 
 
@@ -123,15 +124,39 @@ def part_by_value(state: State, rules: Rules, size: int, parts: Parts) -> None:
 
 
 @compiled
-def part_by_equality(state: State, rules: Rules, slot: int, nominal: int, entry: int, parts: Parts) -> None:
-    """Two branches: the entry's value, and all others."""
+def sums_are_exact(state: State, rules: Rules, slot: int, nominal: int) -> bool:
+    """Whether all weights are whole numbers, as without event weights: then a sum is the same in whatever order."""
+    for label in range(rules.classes):
+        total = 0.0
+        entry = state.cat_int[slot, nominal, ORDER + rules.classes + label]
+        while entry != 0:
+            weight = state.entry_weight[entry, label]
+            if weight != math.floor(weight):
+                return False
+            total += weight
+            entry = state.entry_int[entry, CHAIN + label]
+        if total != state.cat_total[slot, nominal, label] or total >= WHOLE_MAX:
+            return False
+    return True
+
+
+@compiled
+def sums_in_order(state: State, rules: Rules, slot: int, nominal: int) -> bool:
+    """Whether the weight of "all other values" must be added up as River does, for the same bits."""
+    return state.cat_int[slot, nominal, VALUES] <= EXACT_VALUES and not sums_are_exact(state, rules, slot, nominal)
+
+
+@compiled
+def part_by_equality(
+    state: State, rules: Rules, slot: int, nominal: int, entry: int, parts: Parts, in_order: bool
+) -> None:
+    """Two branches: the entry's value, and all others; in_order: what `sums_in_order` says."""
     parts.size[:2] = 0
-    exact = state.cat_int[slot, nominal, VALUES] <= EXACT_VALUES
     for rank in range(state.cat_int[slot, nominal, CLASSES]):
         label = state.cat_int[slot, nominal, ORDER + rank]
         weight = state.entry_weight[entry, label]
         others = state.cat_total[slot, nominal, label] - weight
-        if exact:
+        if in_order:
             others = 0.0
             other = state.cat_int[slot, nominal, ORDER + rules.classes + label]
             while other != 0:
@@ -155,8 +180,9 @@ def best_values(
     if not rules.binary_split:
         part_by_value(state, rules, size, parts)
         best = merit(rules, parts, size, bits_before)
+    in_order = sums_in_order(state, rules, slot, nominal)
     for rank in range(size):
-        part_by_equality(state, rules, slot, nominal, parts.entry[rank], parts)
+        part_by_equality(state, rules, slot, nominal, parts.entry[rank], parts, in_order)
         value = merit(rules, parts, BINARY, bits_before)
         if value > best:
             best, chosen = value, parts.entry[rank]

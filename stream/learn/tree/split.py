@@ -17,6 +17,7 @@ from stream.learn.tree.candidate import (
     part_by_equality,
     part_by_value,
     sorted_entries,
+    sums_in_order,
 )
 from stream.learn.tree.index import index_branch
 from stream.learn.tree.layout import (
@@ -158,7 +159,7 @@ def plan(state: State, rules: Rules, leaf: int, parts: Parts) -> tuple[int, int,
         measure(state, rules, slot, attribute, parts)
         part_at_threshold(state, slot, attribute, threshold, parts)
     elif kind == EQUAL:
-        part_by_equality(state, rules, slot, nominal, entry, parts)
+        part_by_equality(state, rules, slot, nominal, entry, parts, sums_in_order(state, rules, slot, nominal))
     else:
         branches = sorted_entries(state, slot, nominal, parts.entry)
         part_by_value(state, rules, branches, parts)
