@@ -61,7 +61,7 @@ def grown(seed: int, rows: int, classes: int, values: int, binary: bool) -> Hoef
     tree = HoeffdingTree(2, 2, classes, grace_period=1e9, binary_split=binary)
     y = rng.integers(0, classes, rows)
     apart = rng.choice([0.0, 0.3, 3.0])
-    numeric = rng.normal(size=(rows, 2)) * rng.choice([1e-6, 1.0, 1e6]) + apart * y[:, None]
+    numeric = rng.normal(size=(rows, 2)) * rng.choice([1e-6, 1.0, 1e6, 1e160]) + apart * y[:, None]
     numeric[:, 1] = np.round(numeric[:, 1])
     drawn = rng.integers(0, values, (rows, 2))
     drawn[:, 1] = (drawn[:, 1] + (y if apart else 0)) % values

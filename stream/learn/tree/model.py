@@ -66,6 +66,8 @@ class Params:
             "tau >= 0": self.tau >= 0,
             f"leaf_prediction in {LEAF_MODES}": self.leaf_prediction in LEAF_MODES,
             "n_splits >= 1": self.n_splits >= 1,
+            "0 <= min_branch_fraction <= 0.5": 0 <= self.min_branch_fraction <= 0.5,
+            "0 < max_share_to_split <= 1": 0 < self.max_share_to_split <= 1,
             "max_nodes >= 1": self.max_nodes >= 1,
         }
         wrong = [rule for rule, holds in valid.items() if not holds]

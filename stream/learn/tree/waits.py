@@ -101,6 +101,8 @@ def near_threshold(
         low = min(low, gauss[LOW])
         high = max(high, gauss[HIGH])
         variance = gauss[SQUARES] / (gauss[COUNT] - 1.0) if gauss[COUNT] > 1.0 else 0.0
+        if not math.isfinite(variance):
+            return -math.inf, False
         parts.weight[INVERSES, rank] = 1.0 / math.sqrt(variance) if variance > 0.0 else 0.0
     best = -math.inf
     width = (high - low) / (rules.n_splits + 1.0)
