@@ -56,7 +56,7 @@ class Pipeline:
         self._learn = LearnStep(spec, settings, clock) if "learn" in self.steps else None
         self.group = f"{spec.name}.{front[-1] if front else 'learn'}"
         self.shared = self.steps[-1] in ("clean", "encode")
-        self.overlaps = True
+        self.overlaps = not self.shared  # shards ask before each commit whether anybody else works here
         self._sent: deque[Training] = deque()  # taken, and not yet told to be written
         self._log = TopicPartition(spec.topic("training"), 0)
         self._busy = self._front.busy if self._front else Busy()
@@ -192,6 +192,8 @@ class Pipeline:
 
     def written(self, outs: Sequence[Out], offsets: Sequence[int]) -> None:
         """See Chain. The training rows are durable now, so they may be learned."""
+        if self._learn is not None:
+            self._learn.written(outs)
         for out, offset in zip(outs, offsets, strict=True):
             if out.topic == self._log.topic:
                 rows = self._sent.popleft()

@@ -168,8 +168,10 @@ class Loop:
         self._consumer.pause(*(held & assigned))
         self._consumer.resume(*(assigned - held))
         batch = poll(self._consumer, self._poll_ms())
+        if not batch and self._worked_s is not None:
+            self._commit()  # before the chain is told that all is read, all that was read is learned
         if not batch:
-            self._settle()  # before the chain is told that all is read, all that was read is learned
+            self._settle()
         self._feed(batch)
         if self._worked_s is not None and self._is_time():
             self._commit()

@@ -123,7 +123,7 @@ def replay_dead(
             progress(len(records))
             if producer is not None and records:
                 marks = {tp: sent.upto(records[-1].offset + 1).mark()}
-                _checkpoint.commit(producer, consumer, outs, marks, watchdog, settings)
+                _checkpoint.commit(producer, consumer.group_metadata(), outs, marks, watchdog, settings)
         consumer.close(autocommit=False)
         if producer is not None:
             producer.close(timeout=5)
@@ -163,7 +163,7 @@ def replay_picked(
                 codes = {**sent.codes, code: records[-1].offset + 1} if code else sent.codes
                 sent = Sent(sent.start, codes, frozenset(offsets_sent))
                 if outs:
-                    _checkpoint.commit(producer, consumer, outs, {tp: sent.mark()}, watchdog, settings)
+                    _checkpoint.commit(producer, consumer.group_metadata(), outs, {tp: sent.mark()}, watchdog, settings)
         finally:
             producer.close(timeout=5)
     return Replayed(dict(counts), before, stays, 0 if code else len(wanted) - found)

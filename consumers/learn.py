@@ -1,12 +1,13 @@
 """learn: the training log → models. A model is a pure function of the log; this module keeps it so over crashes.
 
 State lives in snapshots, not in group offsets: on start the newest whole snapshot is loaded and the log is read on
-from the offset that it names. Metric windows finished since the last snapshot travel inside it, so that a crash
+from the offset that it names. Metric windows that no commit has carried yet travel inside it, so that a crash
 between snapshot and commit loses none: they are sent again, and a repeat replaces itself by its key.
 """
 
 import math
 import time
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -60,7 +61,7 @@ class LearnStep:
         self._through = Through()
         self._generation = 0
         self._skipped: list[int] = []
-        self._outbox: list[dict[str, Any]] = []
+        self._outbox: list[tuple[Out, dict[str, Any]]] = []  # windows that no commit has carried yet
         self._since: list[tuple[Training, int]] = []  # learned since the last snapshot
         self._kept: dict[str, State] = {}  # states at the last snapshot
         self._outs: list[Out] = []
@@ -87,11 +88,12 @@ class LearnStep:
         self._kept, self._last = found.states, found
         self._generation, self.next_offset = meta["generation"], meta["training_offset"]
         self._through = Through(**meta["through"])
-        self._skipped, self._outbox = meta["skipped"], []
+        self._skipped = meta["skipped"]
         self._as_of_ms = meta["as_of_ms"]
         self._refused = meta.get("refused", "")
         self._good = meta.get("good") if self._refused else _good(found)
-        self._outs += [self._metric(m) for m in meta["outbox"]]
+        self._outbox = [(self._metric(told), told) for told in meta["outbox"]]
+        self._outs += [out for out, _ in self._outbox]
         self._outs.append(self._model(found))
         return found.passed_over
 
@@ -175,8 +177,9 @@ class LearnStep:
 
     def _tell(self, arm: str, window: Window) -> None:
         told = {"arm": arm, "window": window.number, "rows": window.rows, "time_ms": window.time_ms}
-        self._outbox.append({**told, "values": window.values})
-        self._outs.append(self._metric(self._outbox[-1]))
+        told["values"] = window.values
+        self._outbox.append((self._metric(told), told))
+        self._outs.append(self._outbox[-1][0])
 
     # -- what comes out --------------------------------------------------------------------------------
 
@@ -207,7 +210,7 @@ class LearnStep:
             "state_hash": digest(states),
             "through": {n: getattr(self._through, n) for n in Through.__slots__},
             "skipped": self._skipped,
-            "outbox": self._outbox,
+            "outbox": [told for _, told in self._outbox],
             "as_of_ms": self._as_of_ms,
             "values": self._values(),
             "recent": {arm: r.to_json() for arm, r in recent.items()},
@@ -222,7 +225,7 @@ class LearnStep:
         if not self._refused:
             self._good = _good(self._last)
             self._keep_for_later(self._last.path)
-        self._kept, self._since, self._outbox = states, [], []
+        self._kept, self._since = states, []
         self._outs.append(self._model(self._last))
         if self.spans is not None:
             place: dict[str, int] = {"generation": self._generation, "training_offset": self.next_offset}
@@ -277,6 +280,11 @@ class LearnStep:
         """Records to send, once."""
         outs, self._outs = self._outs, []
         return outs
+
+    def written(self, outs: Sequence[Out]) -> None:
+        """These very records are committed: snapshots need not carry their windows any more."""
+        gone = set(map(id, outs))
+        self._outbox = [(out, told) for out, told in self._outbox if id(out) not in gone]
 
 
 def _good(snapshot: Snapshot) -> dict[str, Any]:

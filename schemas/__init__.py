@@ -48,6 +48,8 @@ class Codec:
         if encoded not in self._cut:
             parts: list[Any] = []
             whole: Any = self.schema
+            if unknown := encoded - {f["name"] for f in whole["fields"]}:
+                raise ValueError(f"a {self.name} record has no field {', '.join(sorted(unknown))}")
             for is_name, fields in itertools.groupby(whole["fields"], lambda f: f["name"] in encoded):
                 if is_name:
                     parts += [f["name"] for f in fields]

@@ -69,7 +69,7 @@ def terms(task: str, scores: F64, label: F64) -> F64:
     return np.stack(columns, axis=1)
 
 
-@lru_cache(maxsize=64)
+@lru_cache(maxsize=4)
 def _weights(factor: float, rows: int) -> tuple[float, F64]:
     """What so many rows leave of the weight of those before them, and what each weighs itself."""
     return float(factor**rows), factor ** np.arange(rows - 1, -1, -1, dtype=np.float64)
@@ -92,7 +92,7 @@ class Tally:
 
     def add(self, rows: F64, label: F64) -> None:
         """Count rows float64[n, terms] in order; each makes all before it count by the factor less."""
-        kept, weights = _weights(self._factor, len(label))
+        kept, weights = (1.0, np.ones(len(label))) if self._factor == 1.0 else _weights(self._factor, len(label))
         if self._task == "regression" and len(label):
             self._spread_by(weights, kept, label)
         sums = self.sums.copy()

@@ -1,4 +1,4 @@
-"""Queues of integers in one array: one ring for each partition, whose size is a power of two and grows by doubling.
+"""Queues of integers in one array: one ring for each partition, whose size is a power of two (`places.roomy_size`).
 
 Invariant: ring p holds its entries HEAD..TAIL, counted since the beginning; entry i lies at BASE + (i & MASK). Kernels
 push and drop; only `roomy`, from Python, makes room. So a kernel is given room for all that it may push.

@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 
 import schemas
+from consumers._kafka import Out
 from consumers.learn import LearnStep
 from consumers.settings import Settings
 from stream.block import Block, Layout, Training
@@ -165,3 +166,27 @@ def test_in_the_stream_an_infinite_number_or_a_foreign_block_goes_to_dead_too(tm
     assert (again.rows, again.state_hash(), again.next_offset) == (2, step.state_hash(), 3)
     assert json.loads(next(tmp_path.rglob("manifest.json")).read_text())["through"]["label_offset"] == 2
     assert digest({}) != again.state_hash()
+
+
+def _windows(step: LearnStep) -> tuple[list[Out], list[int]]:
+    """What is to be sent now, and the numbers of the metric windows in it."""
+    outs = step.take_outs()
+    found = [schemas.codec("metric").decode(o.value) for o in outs if o.topic == "p.metrics" and o.value]
+    return outs, [m["window"] for m in found]
+
+
+def test_a_window_travels_in_every_snapshot_until_a_commit_has_carried_it(tmp_path: Path) -> None:
+    """Also when the commit is under way while more is learned, and a second snapshot is written."""
+    spec = _spec("binary", "linear.logistic")
+    step, rows = _step(spec, tmp_path), _training(spec, [0.0, 1.0] * (spec.metrics.window_rows // 2))
+    step.learn(rows, 0)
+    step.maybe_snapshot(caught_up=False, force=True)
+    under_way, sent = _windows(step)
+    step.learn(rows, 1)
+    step.maybe_snapshot(caught_up=False, force=True)
+    again = _step(spec, tmp_path)  # it was killed before the commit ended
+    assert (sent, _windows(again)[1]) == ([0], [0, 1])
+    step.written(under_way)
+    step.learn(rows, 2)
+    step.maybe_snapshot(caught_up=False, force=True)
+    assert _windows(_step(spec, tmp_path))[1] == [1, 2]

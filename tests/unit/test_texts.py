@@ -41,3 +41,8 @@ def test_fields_that_are_avro_already_give_the_same_record(ids: list[str], rows:
     whole = codec.encode({**record, "ids": ids})
     assert codec.encode(record, {"ids": avro_array(ids)}) == whole
     assert codec.encode({"ids": ids}, {n: whole[:0] for n in record if n != "ids"}) == codec.prefix + avro_array(ids)
+
+
+def test_a_field_that_the_record_has_not_is_refused() -> None:
+    with pytest.raises(ValueError, match="a Features record has no field idz"):
+        schemas.codec("features").encode({}, {"idz": b""})

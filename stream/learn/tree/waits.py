@@ -101,7 +101,7 @@ def near_threshold(
         low = min(low, gauss[LOW])
         high = max(high, gauss[HIGH])
         variance = gauss[SQUARES] / (gauss[COUNT] - 1.0) if gauss[COUNT] > 1.0 else 0.0
-        if not math.isfinite(variance):
+        if not 0.0 <= variance < math.inf:  # below 0 by rounding, if weights are far apart
             return -math.inf, False
         parts.weight[INVERSES, rank] = 1.0 / math.sqrt(variance) if variance > 0.0 else 0.0
     best = -math.inf
