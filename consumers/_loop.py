@@ -168,15 +168,16 @@ class Loop:
         self._consumer.pause(*(held & assigned))
         self._consumer.resume(*(assigned - held))
         batch = poll(self._consumer, self._poll_ms())
-        if not batch and self._worked_s is not None:
-            self._commit()  # before the chain is told that all is read, all that was read is learned
-        if not batch:
-            self._settle()
-        self._feed(batch)
-        if self._worked_s is not None and self._is_time():
+        if batch:
+            self._feed(batch)
+            if self._is_time():
+                self._commit()
+            return
+        if self._worked_s is not None:
             self._commit()
-        elif not batch:
-            self._rest()
+        self._settle()  # all that was read is learned before the chain is told that all is read
+        self._feed(batch)
+        self._rest()
 
     def _feed(self, batch: Mapping[TopicPartition, Records]) -> None:
         rows = sum(map(len, batch.values()))

@@ -176,10 +176,11 @@ class LearnStep:
         self._outs.append(Out(self.spec.topic("dead"), schemas.codec("dead").encode(value)))
 
     def _tell(self, arm: str, window: Window) -> None:
-        told = {"arm": arm, "window": window.number, "rows": window.rows, "time_ms": window.time_ms}
-        told["values"] = window.values
-        self._outbox.append((self._metric(told), told))
-        self._outs.append(self._outbox[-1][0])
+        place = {"arm": arm, "window": window.number, "rows": window.rows, "time_ms": window.time_ms}
+        told = {**place, "values": window.values}
+        out = self._metric(told)
+        self._outbox.append((out, told))
+        self._outs.append(out)
 
     # -- what comes out --------------------------------------------------------------------------------
 

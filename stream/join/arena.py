@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from stream.block import I64, Block, Layout
-from stream.join.places import longer, roomy_size, untouched
+from stream.join.places import longer, roomy_size
 
 _START = 1024
 
@@ -23,15 +23,15 @@ class Arena:
         self._spec_hash = spec_hash
         self._has_tokens = bool(layout.tokens)
         self._columns: dict[str, NDArray[Any]] = {
-            "time_ms": untouched((_START,), np.int64),
-            "partition": untouched((_START,), np.int32),
-            "offset": untouched((_START,), np.int64),
-            "numeric": untouched((_START, len(layout.numeric)), np.float64),
-            "categories": untouched((_START, len(layout.categories)), np.uint64),
+            "time_ms": np.zeros(_START, np.int64),
+            "partition": np.zeros(_START, np.int32),
+            "offset": np.zeros(_START, np.int64),
+            "numeric": np.zeros((_START, len(layout.numeric))),
+            "categories": np.zeros((_START, len(layout.categories)), np.uint64),
         }
         self._ids = np.empty(_START, object)  # str
         self._tokens = np.empty(_START if self._has_tokens else 0, object)  # bytes, which slice and join fast
-        self._free = untouched((_START,), np.int64)  # slots given back: a stack, filled up to _left
+        self._free = np.zeros(_START, np.int64)  # slots given back: a stack, filled up to _left
         self._left = 0
         self._used = 0  # slots that were ever taken
 

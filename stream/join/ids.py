@@ -13,7 +13,7 @@ import numpy as np
 
 from stream.block import I32, I64
 from stream.jit import cached, compiled
-from stream.join.places import Places, give_back, longer, places, resized, size_for, take_place, untouched
+from stream.join.places import Places, give_back, longer, places, resized, size_for, take_place
 from stream.texts import Bytes
 
 _U = np.uint64
@@ -35,7 +35,7 @@ class Ids(NamedTuple):
 def ids(size: int) -> Ids:
     """None known; room for `size` (a power of two) cells."""
     key = np.array([hash(("join", i)) for i in range(2)])  # Python's own seed, random unless PYTHONHASHSEED is set
-    return Ids(untouched((size, 8), np.int64), _table(size), places(size), key)
+    return Ids(np.zeros((size, 8), np.int64), _table(size), places(size), key)
 
 
 def roomy_ids(of: Ids, cells: int) -> Ids:

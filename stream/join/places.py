@@ -25,7 +25,7 @@ class Places(NamedTuple):
 
 def places(size: int) -> Places:
     """None in use."""
-    return Places(untouched((size,), np.int64), np.zeros(2, np.int64))
+    return Places(np.zeros(size, np.int64), np.zeros(2, np.int64))
 
 
 def size_for(of: Places, more: int) -> int:
@@ -53,8 +53,10 @@ def untouched(shape: tuple[int, ...], dtype: Any) -> NDArray[Any]:
     """
     kind = np.dtype(dtype)
     size = math.prod(shape) * kind.itemsize
-    if size < MAPPED_BYTES or kind.hasobject:
-        return np.empty(shape, kind) if kind.hasobject else np.zeros(shape, kind)
+    if kind.hasobject:
+        return np.empty(shape, kind)
+    if size < MAPPED_BYTES:
+        return np.zeros(shape, kind)
     return np.frombuffer(mmap.mmap(-1, size, mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS), kind).reshape(shape)
 
 

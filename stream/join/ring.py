@@ -26,7 +26,7 @@ def ring(partitions: int, width: int, size: int = 64) -> Ring:
     """Empty rings of `size` entries (a power of two) each."""
     bounds = np.zeros((partitions, 4), np.int64)
     bounds[:, BASE], bounds[:, MASK] = np.arange(partitions) * size, size - 1
-    return Ring(untouched((partitions * size, width), np.int64), bounds)
+    return Ring(np.zeros((partitions * size, width), np.int64), bounds)
 
 
 def held(of: Ring, partition: int = 0) -> int:

@@ -23,6 +23,7 @@ from stream.learn.tree.layout import (
     VALUES,
     Ints,
     Parts,
+    Reals,
     Rules,
     State,
 )
@@ -35,13 +36,29 @@ EXACT_VALUES = 256  # up to here "all other values" is summed as River sums it; 
 
 
 @compiled
+def variance_of(gauss: Reals) -> float:
+    """Of what one class's observer saw; 0 of too little. Rounding can take it below 0 where weights are far apart."""
+    return gauss[SQUARES] / (gauss[COUNT] - 1.0) if gauss[COUNT] > 1.0 else 0.0
+
+
+@compiled
+def range_of(state: State, slot: int, attribute: int) -> tuple[float, float]:
+    """(lowest, highest) value that a number's observer saw."""
+    low = math.inf
+    high = -math.inf
+    order = state.gauss_order[slot, attribute]
+    for rank in range(1, order[0] + 1):
+        low = min(low, state.gauss[slot, attribute, order[rank], LOW])
+        high = max(high, state.gauss[slot, attribute, order[rank], HIGH])
+    return low, high
+
+
+@compiled
 def measure(state: State, rules: Rules, slot: int, attribute: int, parts: Parts) -> None:
     """Each class's standard deviation into parts.weight[DEVIATIONS], by rank, for `part_at_threshold`."""
     order = state.gauss_order[slot, attribute]
     for rank in range(1, order[0] + 1):
-        gauss = state.gauss[slot, attribute, order[rank]]
-        variance = gauss[SQUARES] / (gauss[COUNT] - 1.0) if gauss[COUNT] > 1.0 else 0.0
-        parts.weight[DEVIATIONS, rank - 1] = variance**rules.half
+        parts.weight[DEVIATIONS, rank - 1] = variance_of(state.gauss[slot, attribute, order[rank]]) ** rules.half
 
 
 @compiled
@@ -70,12 +87,7 @@ def best_threshold(
     state: State, rules: Rules, slot: int, attribute: int, bits_before: float, parts: Parts
 ) -> tuple[float, float]:
     """(merit, threshold) of the best of `n_splits` evenly spaced cuts; merit -inf when none is valid."""
-    low = math.inf
-    high = -math.inf
-    order = state.gauss_order[slot, attribute]
-    for rank in range(1, order[0] + 1):
-        low = min(low, state.gauss[slot, attribute, order[rank], LOW])
-        high = max(high, state.gauss[slot, attribute, order[rank], HIGH])
+    low, high = range_of(state, slot, attribute)
     best = -math.inf
     chosen = 0.0
     width = (high - low) / (rules.n_splits + 1.0)

@@ -10,6 +10,7 @@ import math
 import numpy as np
 
 from stream.jit import compiled
+from stream.learn.tree.candidate import range_of, variance_of
 from stream.learn.tree.layout import (
     COUNT,
     HEAD,
@@ -19,7 +20,6 @@ from stream.learn.tree.layout import (
     MEAN,
     RIGHT,
     SIBLING,
-    SQUARES,
     Parts,
     Rules,
     State,
@@ -92,16 +92,12 @@ def near_threshold(
     state: State, rules: Rules, slot: int, attribute: int, before: float, parts: Parts
 ) -> tuple[float, bool]:
     """(about what `best_threshold` finds, False when that is in doubt)."""
-    low = math.inf
-    high = -math.inf
+    low, high = range_of(state, slot, attribute)
     order = state.gauss_order[slot, attribute]
     size = order[0]
     for rank in range(size):
-        gauss = state.gauss[slot, attribute, order[1 + rank]]
-        low = min(low, gauss[LOW])
-        high = max(high, gauss[HIGH])
-        variance = gauss[SQUARES] / (gauss[COUNT] - 1.0) if gauss[COUNT] > 1.0 else 0.0
-        if not 0.0 <= variance < math.inf:  # below 0 by rounding, if weights are far apart
+        variance = variance_of(state.gauss[slot, attribute, order[1 + rank]])
+        if not 0.0 <= variance < math.inf:
             return -math.inf, False
         parts.weight[INVERSES, rank] = 1.0 / math.sqrt(variance) if variance > 0.0 else 0.0
     best = -math.inf
